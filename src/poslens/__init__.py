@@ -1,0 +1,60 @@
+"""PosLens: how does this model know where a token is?
+
+Public names are imported when first used, so that ``import poslens`` costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from poslens._version import __version__
+
+if TYPE_CHECKING:
+    from poslens import claims, encodings, errors, geometry, nulls
+    from poslens.analysis import analyze
+    from poslens.checkpoints import PositionTable, load_table
+    from poslens.claims import Claim, Verdict
+    from poslens.errors import PosLensError
+    from poslens.study import Study, open_study
+
+__all__ = [
+    "Claim",
+    "PosLensError",
+    "PositionTable",
+    "Study",
+    "Verdict",
+    "__version__",
+    "analyze",
+    "claims",
+    "encodings",
+    "errors",
+    "geometry",
+    "load_table",
+    "nulls",
+    "open_study",
+]
+
+_HOMES = {
+    "Claim": "poslens.claims",
+    "PosLensError": "poslens.errors",
+    "PositionTable": "poslens.checkpoints",
+    "Study": "poslens.study",
+    "Verdict": "poslens.claims",
+    "analyze": "poslens.analysis",
+    "load_table": "poslens.checkpoints",
+    "open_study": "poslens.study",
+}
+_ROOMS = {"claims", "encodings", "errors", "geometry", "nulls"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"poslens.{name}")
+    raise AttributeError(f"module 'poslens' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,41 @@
+"""The words for axes, declared once.
+
+The same words stand in annotations, xarray dimensions, einsum comments and documentation.
+Sizes in formulas keep the letters of the papers: L positions of d dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+POSITION = "position"  # t: the index of a row of a position table
+BLOCK = "block"  # runs of neighbouring positions, averaged
+KEY_BLOCK = "key_block"  # the same runs, as the second axis of a matrix
+DIM = "dim"  # the d coordinates of a row
+TOKEN = "token"  # rows of a token embedding table
+LAG = "lag"  # k: the distance between two positions
+FIT_LAG = "fit_lag"  # the lags 0 … ⌊L/2⌋, on which curves are fitted
+STRIDE = "stride"  # s: the length of a difference p_{t+s} - p_t
+SHIFT = "shift"  # k: how far a shift operator moves a position
+COMPONENT = "component"  # principal components, in descending order of variance
+LEADING_COMPONENT = "leading_component"  # the first few of them
+TURNS = "turns"  # m: full turns of a helix over the table
+FAMILY = "family"  # families of curves fitted to the cosine profile
+QUANTILE = "quantile"  # quantiles over null draws
+
+Rows: TypeAlias = Float[np.ndarray, "position dim"]
+TokenRows: TypeAlias = Float[np.ndarray, "token dim"]
+PerPosition: TypeAlias = Float[np.ndarray, "position"]
+PerStep: TypeAlias = Float[np.ndarray, "step"]  # one for each p_{t+s} - p_t
+Pairs: TypeAlias = Float[np.ndarray, "pair dim"]  # one side of pairs (p_i, p_{i+k})
+NewPairs: TypeAlias = Float[np.ndarray, "new_pair dim"]  # pairs that a fit has not seen
+PerDim: TypeAlias = Float[np.ndarray, "dim"]
+PerLag: TypeAlias = Float[np.ndarray, "lag"]
+PerFitLag: TypeAlias = Float[np.ndarray, "fit_lag"]
+PerComponent: TypeAlias = Float[np.ndarray, "component"]
+PerLeadingComponent: TypeAlias = Float[np.ndarray, "leading_component"]
+Scores: TypeAlias = Float[np.ndarray, "position leading_component"]
+Directions: TypeAlias = Float[np.ndarray, "dim direction"]

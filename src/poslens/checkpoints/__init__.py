@@ -1,0 +1,8 @@
+"""From a source string to a position table: the header first, then only the bytes that matter."""
+
+from __future__ import annotations
+
+from poslens.checkpoints.load import load_table
+from poslens.checkpoints.table import PositionTable, Source
+
+__all__ = ["PositionTable", "Source", "load_table"]

@@ -1,0 +1,106 @@
+"""A model's ``config.json``, read value by value with its type checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from poslens.errors import SourceError, quoted
+
+LARGEST = 1e300  # NaN and Infinity, which Python's JSON admits, are not below it
+
+
+@dataclass(frozen=True)
+class Config:
+    """The values of a ``config.json``, or of a section of it.
+
+    Each getter returns the default where the key is absent, as transformers does, and refuses a
+    value of another type.
+
+    Attributes
+    ----------
+    values
+        The JSON object.
+    shown
+        The file's quoted name, for messages.
+    """
+
+    values: Mapping[str, Any]
+    shown: str
+
+    def integer(self, key: str, default: int) -> int:
+        """Return a whole number.
+
+        Raises
+        ------
+        SourceError
+            If the value is none.
+        """
+        value = self.values.get(key, default)
+        if type(value) is not int or not 0 <= value < 2**31:
+            raise self._wrong(key, value, "a whole number from 0 to 2147483647")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Return a finite number of at least 0.
+
+        Raises
+        ------
+        SourceError
+            If the value is none.
+        """
+        value = self.values.get(key, default)
+        if type(value) not in (int, float) or not 0 <= value <= LARGEST:
+            raise self._wrong(key, value, "a finite number of at least 0")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false.
+
+        Raises
+        ------
+        SourceError
+            If the value is neither.
+        """
+        value = self.values.get(key, default)
+        if type(value) is not bool:
+            raise self._wrong(key, value, "true or false")
+        return value
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return a string.
+
+        Raises
+        ------
+        SourceError
+            If the value is none.
+        """
+        value = self.values.get(key, default)
+        if type(value) is not str:
+            raise self._wrong(key, value, "a string")
+        return value
+
+    def section(self, *keys: str) -> Config:
+        """Return the section of the first key that is present and not null; empty if none is.
+
+        Raises
+        ------
+        SourceError
+            If the value is not an object.
+        """
+        for key in keys:
+            value = self.values.get(key)
+            if value is not None:
+                if not isinstance(value, dict):
+                    raise self._wrong(key, value, "an object")
+                return Config(value, f"{self.shown}, {key}")
+        return Config({}, self.shown)
+
+    def _wrong(self, key: str, value: object, expected: str) -> SourceError:
+        return SourceError(
+            f"cannot use {key} in {self.shown}",
+            expected=expected,
+            got=quoted(value),
+            remedy="correct the config, or restore it from where the model came from",
+        )

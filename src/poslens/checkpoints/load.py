@@ -1,0 +1,191 @@
+"""`load_table`: any source that names a position table, to that table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from poslens.checkpoints.candidates import only_candidate
+from poslens.checkpoints.config import Config
+from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
+from poslens.checkpoints.local_files import read_json_object
+from poslens.checkpoints.model import check_part, choose_table, find_tables, load_found
+from poslens.checkpoints.names import Located, Sinusoidal, parse_source
+from poslens.checkpoints.numpy_files import NpzFile, read_npy, stored_from_array
+from poslens.checkpoints.rows import check_entry, position_rows
+from poslens.checkpoints.safetensors_file import SafetensorsFile
+from poslens.checkpoints.table import PositionTable, Scheme, Source
+from poslens.checkpoints.tensors import StoredTensor, Tensors, require_named
+from poslens.encodings.sinusoidal import sinusoidal_table
+from poslens.errors import SourceError, quoted
+
+SUFFIXES = ".safetensors, .safetensors.index.json, .npy or .npz"
+
+
+def load_table(
+    source: str | os.PathLike[str] | np.ndarray, *, part: str | None = None, tokens: bool = True
+) -> PositionTable:
+    """Load the position table that a source names; only the bytes that are needed are read.
+
+    Parameters
+    ----------
+    source
+        A model folder with a ``config.json`` and safetensors weights (one file, or shards with an
+        index); a ``.safetensors``, ``.safetensors.index.json``, ``.npy`` or ``.npz`` file;
+        ``PATH::TENSOR`` for one tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``; or
+        a NumPy array. A weights file with a ``config.json`` beside it is read as that model.
+    part
+        Which table, where a model has several: ``"text"`` or ``"vision"``, ``"encoder"`` or
+        ``"decoder"``.
+    tokens
+        Whether to read the token table as well; it is the larger one.
+
+    Returns
+    -------
+    PositionTable
+        The rows in float64, shape (position, dim), without the rows that a model stores before
+        position 0; and what the model's config and neighbouring tensors add.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be found, read or understood, or names several tables.
+    TableError
+        If the tensor is no position table: its shape, dtype or values forbid it.
+    """
+    if isinstance(source, np.ndarray):
+        check_part(part, [], "array")
+        return _bare(stored_from_array(source), "array", "the array")
+    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
+        raise SourceError(
+            "cannot use this source",
+            expected="a string, a path or a NumPy array",
+            got=type(source).__name__,
+            remedy="pass the path of a model folder or a file",
+        )
+    uri = os.fspath(source)
+    named = parse_source(source)
+    if isinstance(named, Sinusoidal):
+        check_part(part, [], uri)
+        return _generated(named, uri)
+    if named.path.suffix == ".npy" and not named.path.is_dir():
+        check_part(part, [], uri)
+        return _from_npy(named, uri)
+    tensors, config = _open(named.path, tensor_named=named.tensor is not None)
+    if config is not None:
+        return _from_model(tensors, config, named.tensor, part, uri, with_tokens=tokens)
+    check_part(part, [], uri)
+    return _from_tensors(tensors, named.tensor, uri)
+
+
+def _open(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:
+    """Open a folder or file, and the config that belongs to it, if there is one."""
+    if path.is_dir():
+        config = _config_in(path)
+        if config is None and not tensor_named:
+            raise SourceError(
+                f"no {CONFIG} in {quoted(path)}",
+                expected=f"a model folder with {CONFIG} and safetensors weights",
+                got="a folder without it",
+                remedy="give a file in this folder, or a tensor as FOLDER::TENSOR",
+            )
+        return open_weights(path), config
+    if path.name.endswith(INDEX_SUFFIX):
+        return ShardedSafetensors(path), _config_in(path.parent)
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path), _config_in(path.parent)
+    if path.suffix == ".npz":
+        return NpzFile(path), None
+    raise SourceError(
+        f"cannot read {quoted(path)}",
+        expected=f"a file that ends in {SUFFIXES}, which this version reads",
+        got=f"suffix {quoted(path.suffix)}" if path.suffix else "no suffix",
+        remedy="save the weights as safetensors, or the table with numpy.save",
+    )
+
+
+def _config_in(folder: Path) -> Config | None:
+    path = folder / CONFIG
+    return Config(read_json_object(path), quoted(path)) if path.exists() else None
+
+
+def _from_model(
+    tensors: Tensors,
+    config: Config,
+    tensor: str | None,
+    part: str | None,
+    uri: str,
+    *,
+    with_tokens: bool,
+) -> PositionTable:
+    """Load a family's own table; or, if another tensor is named, that one as it is."""
+    if tensor is None:
+        found = choose_table(tensors, config, part, uri)
+        return load_found(tensors, found, uri, with_tokens=with_tokens)
+    require_named(tensor, tensors)
+    for found in find_tables(tensors, config):
+        if found.tensor == tensor:
+            check_part(part, [found.part.name] if found.part.name else [], uri)
+            return load_found(tensors, found, uri, with_tokens=with_tokens)
+    check_part(part, [], uri)
+    return _from_tensors(tensors, tensor, uri)
+
+
+def _from_tensors(tensors: Tensors, tensor: str | None, uri: str) -> PositionTable:
+    """Load a tensor of which nothing but its name is known."""
+    if tensor is None:
+        tensor = only_candidate(tensors, uri)
+    require_named(tensor, tensors)
+    check_entry(tensors.entry(tensor), 0, tensors.shown)
+    return _bare(tensors.read(tensor), uri, tensors.shown)
+
+
+def _from_npy(named: Located, uri: str) -> PositionTable:
+    if named.tensor is not None:
+        raise SourceError(
+            f"no tensor {quoted(named.tensor)} in {quoted(named.path)}",
+            expected="a path alone, because an .npy file holds one unnamed array",
+            remedy="leave '::' and what follows it out",
+        )
+    return _bare(read_npy(named.path), uri, quoted(named.path))
+
+
+def _bare(stored: StoredTensor, uri: str, shown: str) -> PositionTable:
+    return PositionTable(
+        rows=position_rows(stored, 0, shown),
+        source=_source(stored, uri, "unknown", bytes_read=stored.nbytes),
+        missing={
+            "tokens": "no config says which tensor is the token table",
+            "norm_scales": "no config says which normalisations follow the embedding",
+            "init_std": "no config says how the table was initialised",
+        },
+    )
+
+
+def _generated(named: Sinusoidal, uri: str) -> PositionTable:
+    rows = sinusoidal_table(named.length, named.dim, named.base)
+    return PositionTable(
+        rows,
+        _source(stored_from_array(rows), uri, "sinusoidal", bytes_read=0),
+        missing={
+            "tokens": "a generated table has no token table beside it",
+            "norm_scales": "a generated table has no normalisation after it",
+            "init_std": "the table is a formula and was not drawn from a distribution",
+        },
+    )
+
+
+def _source(stored: StoredTensor, uri: str, scheme: Scheme, bytes_read: int) -> Source:
+    return Source(
+        uri=uri,
+        revision=None,
+        tensor=stored.entry.name,
+        family=None,
+        scheme=scheme,
+        row_offset=0,
+        dtype=stored.entry.dtype,
+        sha256=stored.sha256(),
+        bytes_read=bytes_read,
+    )

@@ -1,0 +1,144 @@
+"""What every container of tensors offers: names and shapes first, one tensor's bytes on request."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from poslens.errors import SourceError, TableError, quoted
+
+# How the readable dtypes are stored. bfloat16 is the upper half of a float32; NumPy has no such
+# dtype, so its bytes are read as integers and shifted.
+STORED_AS = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
+
+Values: TypeAlias = Float[np.ndarray, "..."]
+
+READABLE = "a float64, float32, float16 or bfloat16 tensor"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a header says about one tensor.
+
+    Attributes
+    ----------
+    name
+        Its name in the container; None for the one array of an ``.npy`` file.
+    dtype
+        ``"float32"`` and so on for the readable ones, else the container's own word.
+    shape
+        Its shape.
+    """
+
+    name: str | None
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def floating(self) -> bool:
+        """Whether the dtype is one that PosLens reads."""
+        return self.dtype in STORED_AS
+
+    def __str__(self) -> str:
+        size = "×".join(map(str, self.shape)) or "scalar"
+        return f"{quoted(self.name) if self.name else 'array'} ({self.dtype}, {size})"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """One tensor's bytes, row-major and little-endian, with what its header says.
+
+    Attributes
+    ----------
+    entry
+        Name, dtype and shape.
+    raw
+        The bytes, shape (byte,).
+    """
+
+    entry: Entry
+    raw: bytes | memoryview
+
+    @property
+    def nbytes(self) -> int:
+        """The number of stored bytes."""
+        return len(self.raw)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the stored bytes, in hexadecimal."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    def values(self) -> Values:
+        """Return the numbers, read-only: float64 as it is, the narrower dtypes as float32."""
+        stored = np.frombuffer(self.raw, dtype=STORED_AS[self.entry.dtype])
+        if self.entry.dtype == "bfloat16":
+            stored = (stored.astype(np.uint32) << 16).view(np.float32)
+        width = np.float64 if self.entry.dtype == "float64" else np.float32
+        values = stored.astype(width, copy=False).reshape(self.entry.shape)
+        values.flags.writeable = False
+        return values
+
+
+class Tensors(ABC):
+    """A container of named tensors that is opened, not loaded."""
+
+    shown: str  # the container's quoted name, for messages
+
+    @abstractmethod
+    def names(self) -> Iterable[str]:
+        """Return the names of all tensors, in the container's order."""
+
+    @abstractmethod
+    def entry(self, name: str) -> Entry:
+        """Return what the header says about the tensor ``name``, which must be one of `names`."""
+
+    @abstractmethod
+    def read(self, name: str) -> StoredTensor:
+        """Read the tensor ``name``, which must be one of `names` and of a readable dtype."""
+
+
+def require_readable(entry: Entry, shown: str) -> None:
+    """Require a dtype that PosLens reads; called before any byte of the tensor is read.
+
+    Raises
+    ------
+    TableError
+        If it is another, such as int64, complex64, an object array or an 8-bit float.
+    """
+    if not entry.floating:
+        what = f"tensor {quoted(entry.name)} of {shown}" if entry.name else shown
+        raise TableError(
+            f"cannot use {what}",
+            expected=READABLE,
+            got=f"dtype {quoted(entry.dtype)}",
+            remedy="convert it to float32, or name another tensor",
+        )
+
+
+def require_named(name: str, tensors: Tensors) -> None:
+    """Require that a container holds a tensor.
+
+    Raises
+    ------
+    SourceError
+        If it does not; the message lists some of those that are there.
+    """
+    if name not in set(tensors.names()):
+        raise SourceError(
+            f"no tensor {quoted(name)} in {tensors.shown}",
+            expected=f"one of {listed(quoted(known) for known in tensors.names())}",
+            remedy="check the name after '::'",
+        )
+
+
+def listed(items: Iterable[str], most: int = 8) -> str:
+    """Join items for a message, at most ``most`` of them, and count the rest."""
+    everything = list(items)
+    rest = len(everything) - most
+    return ", ".join(everything[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,91 @@
+"""Bootstrap intervals of the measures that are means over positions, or functions of such means."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poslens.claims.bootstrap import interval
+from poslens.claims.evidence import Evidence
+from poslens.claims.trained import untrained_rows
+from poslens.geometry import cosine, difference, norms, trajectory
+
+Interval = tuple[float, float]
+
+
+def norm_cv(evidence: Evidence) -> Interval:
+    """Interval of ``norm.cv``, a function of the means of ‖p‖ and ‖p‖²."""
+    row = norms.row_norms(evidence.rows)
+    mean, deviation = row.mean(), row.std()
+    influence = (row - mean) ** 2 / (2 * max(deviation, 1e-300)) - deviation * row / mean
+
+    def cv(moments: np.ndarray) -> np.ndarray:
+        variance = np.maximum(moments[:, 1] - moments[:, 0] ** 2, 0.0)
+        return _quotient(np.sqrt(variance), moments[:, 0])
+
+    # The moments are taken about a scale of 1, which keeps small differences from cancelling.
+    scaled = row / mean
+    return interval(np.stack([scaled, scaled**2]), cv, _rng(evidence, 10), influence)
+
+
+def cosine_adjacent(evidence: Evidence) -> Interval:
+    """Interval of ``cosine.adjacent``, the mean of cos(p_t, p_{t+1})."""
+    return _of_mean(cosine.adjacent_cosines(evidence.rows), evidence, 11)
+
+
+def difference_parallel(evidence: Evidence) -> Interval:
+    """Interval of ``difference.parallel``, the mean of cos(Δ_t, Δ_{t+1})."""
+    return _of_mean(difference.cosines_of_differences(evidence.rows), evidence, 12)
+
+
+def untrained_share(evidence: Evidence) -> Interval:
+    """Interval of the share of rows that look like their initialisation."""
+    rows = untrained_rows(evidence.raw, evidence.init_std or 0.0)
+    return _of_mean(rows.astype(np.float64), evidence, 13)
+
+
+def roughness(evidence: Evidence) -> Interval:
+    """Interval of ``trajectory.roughness``, a ratio of two means over positions."""
+    steps = trajectory.squared_steps(evidence.rows) / 2
+    return _of_ratio(steps, trajectory.squared_deviations(evidence.rows), evidence, 14)
+
+
+def noise_share(evidence: Evidence) -> Interval:
+    """Interval of ``trajectory.noise_share``, a ratio of two means over positions."""
+    bends = trajectory.squared_bends(evidence.rows) / 6
+    return _of_ratio(bends, trajectory.squared_deviations(evidence.rows), evidence, 15)
+
+
+def _of_mean(series: np.ndarray, evidence: Evidence, stream: int) -> Interval:
+    return interval(series[None, :], lambda moments: moments[:, 0], _rng(evidence, stream))
+
+
+def _of_ratio(
+    numerator: np.ndarray, denominator: np.ndarray, evidence: Evidence, stream: int
+) -> Interval:
+    """Mean of the numerator ÷ mean of the denominator, resampled together.
+
+    Differences are fewer than positions. The missing ones count as zero and the others for more,
+    so that the statistic on the table itself is the measure.
+    """
+    absent = denominator.size - numerator.size
+    padded = np.append(numerator, np.zeros(absent)) * (denominator.size / numerator.size)
+    # Both are taken in units of their means, which leaves no scale to overflow.
+    value = numerator.mean() / denominator.mean()
+    if value == 0:
+        return 0.0, 0.0
+    top, bottom = padded / padded.mean(), denominator / denominator.mean()
+
+    def ratio(moments: np.ndarray) -> np.ndarray:
+        return np.asarray(value * _quotient(moments[:, 0], moments[:, 1]))
+
+    return interval(np.stack([top, bottom]), ratio, _rng(evidence, stream), top - bottom)
+
+
+def _quotient(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """The quotient; NaN where a resample (of zero rows only, say) leaves nothing to divide by."""
+    empty = np.full(top.shape, np.nan)
+    return np.asarray(np.divide(top, bottom, out=empty, where=bottom > 0))
+
+
+def _rng(evidence: Evidence, stream: int) -> np.random.Generator:
+    return np.random.default_rng([evidence.seed, stream])

@@ -1,0 +1,1 @@
+"""What each position scheme adds, as pure NumPy functions: one module per scheme."""

@@ -1,0 +1,80 @@
+"""Difference vectors, and whether successive ones point the same way (`difference.*`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from poslens.axes import Rows
+from poslens.errors import UndefinedMeasureError
+from poslens.geometry.validate import require_lengths
+
+_BLOCK_ROWS = 2048  # differences are formed a block at a time: cache-sized, no copy of the table
+
+
+def strides(length: int) -> list[int]:
+    """Return 1, 2, 4, 8 … while 2s < L: the strides at which parallelism is measured."""
+    found = []
+    stride = 1
+    while 2 * stride < length:
+        found.append(stride)
+        stride *= 2
+    return found
+
+
+def cosines_of_differences(rows: Rows, stride: int = 1) -> np.ndarray:
+    """Return cos(p_{t+s}-p_t, p_{t+2s}-p_{t+s}) for each t, shape (L - 2s,).
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If two rows a stride apart are equal: their difference has no direction.
+    """
+    steps = rows.shape[0] - stride
+    squares = np.empty(steps)
+    products = np.empty(steps - stride)
+    for start in range(0, steps, _BLOCK_ROWS):
+        stop = min(start + _BLOCK_ROWS, steps)
+        reach = min(stop + stride, steps)  # each step needs the one a stride later
+        delta = rows[start + stride : reach + stride] - rows[start:reach]
+        squares[start:reach] = np.einsum("td,td->t", delta, delta)
+        pairs = min(stop, steps - stride) - start
+        if pairs > 0:
+            products[start : start + pairs] = np.einsum(
+                "td,td->t", delta[:pairs], delta[stride : stride + pairs]
+            )
+    lengths = np.sqrt(squares)
+    require_lengths(lengths, rows, stride)
+    return np.asarray(np.clip(products / (lengths[:-stride] * lengths[stride:]), -1.0, 1.0))
+
+
+def parallel(rows: Rows, stride: int = 1) -> float:
+    """Return the mean over t of cos(p_{t+s}-p_t, p_{t+2s}-p_{t+s}); ``difference.parallel`` at 1.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If two rows a stride apart are equal.
+    """
+    return float(cosines_of_differences(rows, stride).mean())
+
+
+def by_stride(rows: Rows) -> Mapping[str, dict[str, float | int | None]]:
+    """Return ``difference.parallel_at``, by stride as text; None at a stride without a value.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If there is none at any stride.
+    """
+    at: dict[str, float | int | None] = {}
+    reason = ""
+    for stride in strides(rows.shape[0]):
+        try:
+            at[str(stride)] = parallel(rows, stride)
+        except UndefinedMeasureError as error:
+            at[str(stride)], reason = None, reason or str(error)
+    if all(value is None for value in at.values()):
+        raise UndefinedMeasureError(reason)
+    return {"difference.parallel_at": at}

@@ -1,0 +1,83 @@
+"""Null tables: what a table looks like when one property is kept and the rest is chance.
+
+Each null takes a table and a generator and returns a new table of the same shape. A measure is
+remarkable only if tables like these do not show it as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import scipy.fft
+
+from poslens.axes import Rows
+
+Null = Callable[[Rows, np.random.Generator], Rows]
+
+
+def permutation(rows: Rows, rng: np.random.Generator) -> Rows:
+    """Return the rows in random order: keeps every row, destroys what neighbours share."""
+    return rows[rng.permutation(rows.shape[0])]
+
+
+def random_walk(rows: Rows, rng: np.random.Generator) -> Rows:
+    """Return a walk from p_0 with the table's step sizes: keeps ‖Δ_t‖, destroys directions.
+
+    Directions are uniform on the sphere. Walks have few components and follow their index closely
+    (Antognini & Sohl-Dickstein 2018, arXiv:1806.08805): structure, but not a trained one.
+    """
+    steps = np.diff(rows, axis=0)
+    sizes = np.sqrt(np.einsum("td,td->t", steps, steps))
+    walk = np.empty_like(rows)
+    walk[0] = rows[0]
+    directions = rng.standard_normal(steps.shape, dtype=rows.dtype.type)
+    directions *= (sizes / np.sqrt(np.einsum("td,td->t", directions, directions)))[:, None]
+    np.cumsum(directions, axis=0, out=walk[1:])
+    walk[1:] += rows[0]
+    return walk
+
+
+def surrogate(rows: Rows, rng: np.random.Generator) -> Rows:
+    """Return a phase-randomised table (Theiler et al. 1992, Physica D 58, §2.3).
+
+    Keeps the mean and the power spectrum of every dimension, so its smoothness along positions;
+    destroys the phase relations between dimensions, so any curve that they trace together.
+    """
+    spectrum = scipy.fft.rfft(rows, axis=0, workers=-1)
+    spectrum *= surrogate_phases(rows.shape, rng, rows.dtype.type)
+    return np.asarray(scipy.fft.irfft(spectrum, rows.shape[0], axis=0, workers=-1))
+
+
+def surrogate_phases(
+    shape: tuple[int, int], rng: np.random.Generator, dtype: type = np.float64
+) -> np.ndarray:
+    """Return the random phase factors of `surrogate`, shape (⌊L/2⌋ + 1, dim), complex.
+
+    Those at frequency 0 are 1, which keeps the means; at the highest frequency of an even length
+    they are ±1, since only these leave a real table.
+    """
+    length, dim = shape
+    angle = rng.random((length // 2 + 1, dim), dtype=dtype) * dtype(2 * np.pi)
+    angle[0] = 0.0
+    if length % 2 == 0:
+        angle[-1] = np.where(angle[-1] < np.pi, 0.0, np.pi)
+    phases = np.empty(angle.shape, dtype=np.result_type(dtype, np.complex64))
+    np.cos(angle, out=phases.real)
+    np.sin(angle, out=phases.imag)
+    return phases
+
+
+def gaussian(rows: Rows, rng: np.random.Generator) -> Rows:
+    """Return independent normal rows: keeps the mean row and the total variance, nothing else."""
+    mean = rows.mean(axis=0)
+    scale = np.sqrt(np.mean((rows - mean) ** 2))
+    return np.asarray(mean + scale * rng.standard_normal(rows.shape))
+
+
+NULLS: Mapping[str, Null] = {
+    "permutation": permutation,
+    "random_walk": random_walk,
+    "surrogate": surrogate,
+    "gaussian": gaussian,
+}

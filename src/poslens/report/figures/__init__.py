@@ -1,0 +1,44 @@
+"""The figures of a study. Each function takes a `poslens.study.Study` and returns a `Figure`.
+
+>>> from poslens.report import figures
+>>> [draw.__name__ for draw in figures.FIGURES][:2]
+['row_norms', 'cosine_heatmap']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from poslens.report.figures.components import scree
+from poslens.report.figures.cosine import cosine_heatmap, lag_profile
+from poslens.report.figures.difference import parallelism
+from poslens.report.figures.drawing import Figure
+from poslens.report.figures.norms import row_norms
+from poslens.report.figures.shift import shift
+from poslens.report.figures.trajectory import line_and_helix, trajectory
+from poslens.study import Study
+
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "cosine_heatmap",
+    "lag_profile",
+    "line_and_helix",
+    "parallelism",
+    "row_norms",
+    "scree",
+    "shift",
+    "trajectory",
+]
+
+# In the order in which a page shows them.
+FIGURES: tuple[Callable[[Study], Figure], ...] = (
+    row_norms,
+    cosine_heatmap,
+    lag_profile,
+    parallelism,
+    trajectory,
+    line_and_helix,
+    scree,
+    shift,
+)

@@ -1,0 +1,72 @@
+"use strict";
+// Draws the figures, in the colours of the reader's theme, and follows a change of theme.
+(() => {
+  // The figures are made in the light theme's colours; these are their counterparts on dark paper.
+  const DARK = {
+    "#fdfdfc": "#16181c", "#22262b": "#e4e5e3", "#6a7077": "#9aa1a9", "#e4e5e3": "#33373d",
+    "rgba(106,112,119,0.22)": "rgba(160,166,173,0.25)",
+    "#0072b2": "#56b4e9", "#d55e00": "#ff8b3d", "#009e73": "#2fc79a",
+    // sequential
+    "#46327e": "#6f63c4", "#365c8d": "#4a86c5", "#277f8e": "#2fa3b0", "#1fa187": "#4bc98c",
+    "#a0bf26": "#e8e04a",
+    // diverging: the middle is the paper, the ends are bright
+    "#08306b": "#a8d4ff", "#2f6fb3": "#4d9be0", "#8fbde0": "#245a8e", "#f7f6f3": "#1f2227",
+    "#f4b66f": "#8f4d12", "#cf6a14": "#e08a3a", "#7f2704": "#ffd3a1",
+  };
+  const FIGURES = JSON.parse(document.getElementById("figure-data").textContent);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 44rem)");
+  const touch = matchMedia("(pointer: coarse)");
+  const CONFIG = {
+    responsive: true,
+    displaylogo: false,
+    scrollZoom: false, // the wheel scrolls the page
+    showTips: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d",
+      "tableRotation", "resetCameraLastSave3d"],
+  };
+
+  // Plotly keeps and changes what it is given, so each drawing gets its own copy.
+  const recoloured = (value, colours) => {
+    if (typeof value === "string") return Object.hasOwn(colours, value) ? colours[value] : value;
+    if (Array.isArray(value)) return value.map((item) => recoloured(item, colours));
+    if (value === null || typeof value !== "object") return value;
+    if ("bdata" in value) return { ...value };
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, recoloured(item, colours)]));
+  };
+
+  const draw = (figure, printing = false) => {
+    const colours = dark.matches && !printing ? DARK : {};
+    const data = recoloured(figure.data, colours);
+    const layout = recoloured(figure.layout, colours);
+    layout.uirevision = "kept"; // zoom and camera survive a change of theme
+    if (narrow.matches && !printing) {
+      layout.font.size = 11;
+      if (layout.scene || data.some((trace) => trace.type === "heatmap")) layout.height = 420;
+      for (const trace of data) {
+        if (trace.type === "heatmap") {
+          Object.assign(trace.colorbar, { orientation: "h", len: 1, y: -0.16, yanchor: "top" });
+        }
+      }
+    }
+    // A finger that drags across a flat figure scrolls the page; the path is turned instead.
+    if (touch.matches && !layout.scene) layout.dragmode = false;
+    if (printing) Object.assign(layout, { width: 680, autosize: false });
+    return Plotly.react(figure.id, data, layout, CONFIG);
+  };
+
+  const drawAll = async () => {
+    for (const figure of FIGURES) {
+      await draw(figure);
+      await new Promise((resolve) => setTimeout(resolve)); // the page stays responsive
+    }
+    document.documentElement.dataset.figures = "drawn";
+  };
+  const redraw = () => FIGURES.forEach((figure) => draw(figure));
+  dark.addEventListener("change", redraw);
+  narrow.addEventListener("change", redraw);
+  addEventListener("beforeprint", () => FIGURES.forEach((figure) => draw(figure, true)));
+  addEventListener("afterprint", redraw);
+  drawAll();
+})();

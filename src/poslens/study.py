@@ -1,0 +1,315 @@
+"""`Study`: what one analysis found, with everything needed to show, save and repeat it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from poslens._version import __version__
+from poslens.checkpoints.table import Source
+from poslens.claims.claim import Claim, Verdict
+from poslens.errors import SourceError, quoted
+from poslens.files import written_whole
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SCHEMA = 1
+
+Value: TypeAlias = (
+    float | int | str | list[int] | list[float] | dict[str, float | int | None] | None
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an analysis was asked to do; with the source it determines every number.
+
+    Attributes
+    ----------
+    view
+        ``"raw"`` or ``"effective"``.
+    nulls
+        Null tables drawn for each null model.
+    seed
+        Of every random draw.
+    rows
+        (start, stop) of a slice of positions; None for all.
+    bars
+        Bars that differ from the defaults, by claim.
+    """
+
+    view: str = "raw"
+    nulls: int = 200
+    seed: int = 0
+    rows: tuple[int, int] | None = None
+    bars: Mapping[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values; ``rows`` and ``bars`` only where they were given."""
+        record: dict[str, Any] = {"view": self.view, "nulls": self.nulls, "seed": self.seed}
+        if self.rows is not None:
+            record["rows"] = list(self.rows)
+        if self.bars:
+            record["bars"] = dict(sorted(self.bars.items()))
+        return record
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """An array with named axes: the values, one dimension name an axis, and coordinates."""
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Labelled)
+            and self.dims == other.dims
+            and _same(self.values, other.values)
+            and self.coords.keys() == other.coords.keys()
+            and all(np.array_equal(self.coords[name], other.coords[name]) for name in self.coords)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one analysis found.
+
+    Attributes
+    ----------
+    source
+        Where the table came from.
+    length, dim
+        L positions of d dimensions, after any slicing of rows.
+    measures
+        Every measure by its name in the contract. Scalars, and profiles: a list over lags or
+        components, or a mapping from a stride or shift (as text) to its value. None where a
+        measure has no value; `undefined` then says why.
+    claims
+        The tested statements, in the article's order.
+    settings
+        View, nulls, seed, rows, bars.
+    data
+        Labelled arrays for figures and further work, named ``group.variable``. `arrays` gives
+        the same as xarray.
+    undefined
+        Why a measure has no value, by its name.
+    versions
+        Of Python and of the libraries that computed the numbers.
+    """
+
+    source: Source
+    length: int
+    dim: int
+    measures: Mapping[str, Value]
+    claims: tuple[Claim, ...]
+    settings: Settings
+    data: Mapping[str, Labelled]
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def claim(self, claim_id: str) -> Claim:
+        """Return the claim with this id.
+
+        Raises
+        ------
+        KeyError
+            If there is no such claim.
+        """
+        for claim in self.claims:
+            if claim.id == claim_id:
+                return claim
+        raise KeyError(claim_id)
+
+    @property
+    def arrays(self) -> xr.DataTree:
+        """The labelled arrays as an xarray ``DataTree``: ``study.arrays["cosine"]["profile"]``."""
+        import xarray as xr
+
+        groups: dict[str, dict[str, xr.DataArray]] = {}
+        for name, array in self.data.items():
+            group, variable = name.split(".", 1)
+            groups.setdefault(group, {})[variable] = xr.DataArray(
+                array.values, dims=array.dims, coords=dict(array.coords), name=variable
+            )
+        return xr.DataTree.from_dict(
+            {f"/{group}": xr.Dataset(variables) for group, variables in groups.items()},
+            name="study",
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the documented, versioned record as JSON values."""
+        scalars = {k: v for k, v in self.measures.items() if k not in PROFILES}
+        profiles = {k: v for k, v in self.measures.items() if k in PROFILES}
+        return {
+            "schema": SCHEMA,
+            "poslens": __version__,
+            "source": asdict(self.source),
+            "table": {"length": self.length, "dim": self.dim},
+            "measures": scalars,
+            "profiles": profiles,
+            "claims": [_claim_record(claim) for claim in self.claims],
+            "settings": self.settings.as_json(),
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return the record as JSON text, and write it to ``path`` if one is given.
+
+        The same input, settings and versions give the same bytes.
+
+        Raises
+        ------
+        OutputError
+            If ``path`` cannot be written; nothing is left behind.
+        """
+        text = json.dumps(self.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        if path is not None:
+            with written_whole(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return text
+
+    def report(self, path: str | Path) -> None:
+        """Write one self-contained HTML page: the claims, and the figures.
+
+        Raises
+        ------
+        OutputError
+            If ``path`` cannot be written; nothing is left behind.
+        """
+        from poslens.report.html import write_html
+
+        write_html(self, path)
+
+    def save(self, path: str | Path) -> None:
+        """Save as NetCDF (HDF5); `open_study` returns an equal study.
+
+        Raises
+        ------
+        OutputError
+            If ``path`` cannot be written; nothing is left behind.
+        """
+        tree = self.arrays
+        tree.attrs["poslens_study"] = json.dumps(self._record(), allow_nan=False)
+        with written_whole(path) as temporary:
+            tree.to_netcdf(temporary, engine="h5netcdf", format="NETCDF4")
+
+    def _record(self) -> dict[str, Any]:
+        """Everything but the arrays, as JSON values."""
+        return {
+            "schema": SCHEMA,
+            "source": asdict(self.source),
+            "length": self.length,
+            "dim": self.dim,
+            "measures": dict(self.measures),
+            "claims": [asdict(claim) for claim in self.claims],
+            "settings": self.settings.as_json(),
+            "undefined": dict(self.undefined),
+            "versions": dict(self.versions),
+            "data": list(self.data),
+        }
+
+    def _repr_html_(self) -> str:
+        from poslens.report.html import notebook_html
+
+        return str(notebook_html(self))
+
+    def __repr__(self) -> str:
+        counts = {v: sum(c.verdict == v for c in self.claims) for v in Verdict}
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        return f"<Study of {quoted(self.source.uri)}: {self.length} × {self.dim}; {verdicts}>"
+
+
+# The measures that are indexed: by lag, component, stride or shift. All others are one value.
+PROFILES = frozenset(
+    {
+        "cosine.profile",
+        "cosine.centered_profile",
+        "difference.parallel_at",
+        "pca.explained",
+        "shift.rotation_r2",
+        "shift.r2",
+        "shift.rank",
+    }
+)
+
+
+def _claim_record(claim: Claim) -> dict[str, Any]:
+    record = asdict(claim)
+    del record["statement"]
+    return record
+
+
+def open_study(path: str | Path) -> Study:
+    """Open a study that `Study.save` wrote.
+
+    Raises
+    ------
+    SourceError
+        If the file is not there, is damaged, or holds no study of a known schema.
+    """
+    import xarray as xr
+
+    shown = quoted(path)
+    if not Path(path).is_file():
+        raise SourceError(
+            f"no study at {shown}", expected="a file that Study.save wrote", remedy="check the path"
+        )
+    try:
+        tree = xr.open_datatree(Path(path), engine="h5netcdf").load()
+        tree.close()
+        record = json.loads(tree.attrs["poslens_study"])
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"schema {record['schema']}")
+        return _study_from(record, tree)
+    except Exception as error:  # the readers below raise many types on a damaged file
+        raise SourceError(
+            f"cannot open {shown} as a study",
+            expected=f"an undamaged NetCDF file that Study.save wrote (schema {SCHEMA})",
+            got=quoted(f"{type(error).__name__}: {error}"),
+            remedy="save the study again",
+        ) from error
+
+
+def _study_from(record: dict[str, Any], tree: xr.DataTree) -> Study:
+    settings = dict(record["settings"])
+    if "rows" in settings:
+        settings["rows"] = tuple(settings["rows"])
+    return Study(
+        source=Source(**record["source"]),
+        length=record["length"],
+        dim=record["dim"],
+        measures=record["measures"],
+        claims=tuple(_claim_from(claim) for claim in record["claims"]),
+        settings=Settings(**settings),
+        data={name: _labelled_from(tree, name) for name in record["data"]},
+        undefined=record["undefined"],
+        versions=record["versions"],
+    )
+
+
+def _claim_from(record: dict[str, Any]) -> Claim:
+    interval = record.pop("interval")
+    verdict = Verdict(record.pop("verdict"))
+    return Claim(**record, verdict=verdict, interval=tuple(interval) if interval else None)
+
+
+def _labelled_from(tree: xr.DataTree, name: str) -> Labelled:
+    group, variable = name.split(".", 1)
+    array = tree[group].dataset[variable]
+    coords = {str(key): np.asarray(value.values) for key, value in array.coords.items()}
+    return Labelled(tuple(str(dim) for dim in array.dims), np.asarray(array.values), coords)

