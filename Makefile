@@ -31,7 +31,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-learn.
 	rm -rf $(VENV)/core

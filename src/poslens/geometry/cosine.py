@@ -16,8 +16,8 @@ from poslens.axes import PerLag, Rows
 from poslens.errors import UndefinedMeasureError
 from poslens.geometry.validate import unit_centered_rows, unit_rows
 
-# FFT scratch of about 32 MB: fits a last-level cache, and bounds memory for long tables.
-_SCRATCH_BYTES = 2**25
+# FFT scratch of about 8 MB: fits a last-level cache, and bounds memory for long tables.
+_SCRATCH_BYTES = 2**23
 
 _CONSTANT = 1e-12  # a profile whose range is below this is constant up to rounding
 
@@ -36,13 +36,12 @@ def lag_means(vectors: Rows, lags: int) -> PerLag:
     # Zeros beyond the end keep the lags that are asked for free of wrap-around.
     size = int(scipy.fft.next_fast_len(length + lags - 1, real=True))
     width = max(1, _SCRATCH_BYTES // (size * 2 * vectors.itemsize))
-    power = np.zeros(size // 2 + 1, dtype=vectors.dtype)
+    power = np.zeros(2 * (size // 2 + 1), dtype=vectors.dtype)  # real and imaginary side by side
     for start in range(0, dim, width):
         block = np.ascontiguousarray(vectors[:, start : start + width].T)
-        spectrum = scipy.fft.rfft(block, size, axis=1, workers=-1)
-        power += np.einsum("df,df->f", spectrum.real, spectrum.real)
-        power += np.einsum("df,df->f", spectrum.imag, spectrum.imag)
-    sums = scipy.fft.irfft(power, size)[:lags]
+        parts = scipy.fft.rfft(block, size, axis=1, workers=-1).view(vectors.dtype)
+        power += np.einsum("df,df->f", parts, parts)
+    sums = scipy.fft.irfft(power.reshape(-1, 2).sum(axis=1), size)[:lags]
     return np.asarray(sums / (length - np.arange(lags)))
 
 
