@@ -29,13 +29,14 @@ def random_walk(rows: Rows, rng: np.random.Generator) -> Rows:
     """
     steps = np.diff(rows, axis=0)
     sizes = np.sqrt(np.einsum("td,td->t", steps, steps))
-    walk = np.empty_like(rows)
-    walk[0] = rows[0]
-    directions = rng.standard_normal(steps.shape, dtype=rows.dtype.type)
-    directions *= (sizes / np.sqrt(np.einsum("td,td->t", directions, directions)))[:, None]
-    np.cumsum(directions, axis=0, out=walk[1:])
-    walk[1:] += rows[0]
-    return walk
+    # One dimension after another in memory: the running sums are then along cache lines.
+    walk = np.empty(rows.shape[::-1], dtype=rows.dtype)
+    walk[:, 0] = rows[0]
+    directions = rng.standard_normal(steps.shape[::-1], dtype=rows.dtype.type)
+    directions *= sizes / np.sqrt(np.einsum("dt,dt->t", directions, directions))
+    np.cumsum(directions, axis=1, out=walk[:, 1:])
+    walk[:, 1:] += rows[0][:, None]
+    return walk.T
 
 
 def surrogate(rows: Rows, rng: np.random.Generator) -> Rows:

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 
 from poslens import nulls
-from poslens.axes import Rows
+from poslens.axes import Pairs, Rows
 from poslens.errors import UndefinedMeasureError
 from poslens.geometry import cosine, difference, norms, shift
 from poslens.geometry.components import number_for
@@ -125,7 +125,7 @@ def random_walk_rotations(rows: Rows, draws: int, seed: int, advance: Advance) -
 
     def draw(rng: np.random.Generator) -> Mapping[str, Drawn]:
         walk = nulls.random_walk(rows, rng)
-        scores = np.array([_or_nan(shift.rotation_r2, walk, k) for k in shifts])
+        scores = np.array([_or_nan(shift.rotation_r2, walk, k, _polar_factor) for k in shifts])
         return {"shift.rotation_r2": scores}
 
     count = min(draws, affordable) if shifts else 0
@@ -195,6 +195,20 @@ def _or_nan(measure: Callable[..., float], *arguments: object) -> np.float64:
         return np.float64(measure(*arguments))
     except UndefinedMeasureError:
         return np.float64(np.nan)
+
+
+def _polar_factor(first: Pairs, second: Pairs) -> np.ndarray:
+    """The Procrustes solution by eigenvalues of MᵀM, a third of the cost of M's singular values.
+
+    Its R² is good to 1e-4 for a walk, whose cross-products have a condition of about L²; where pairs do
+    not span the space, the exact solution.
+    """
+    if first.shape[0] < first.shape[1]:
+        return shift.nearest_rotation(first, second)
+    M = first.T @ second
+    values, vectors = np.linalg.eigh(M.T @ M)
+    inverse = 1 / np.sqrt(np.maximum(values, np.finfo(float).eps * values[-1]))
+    return np.asarray(M @ (vectors * inverse) @ vectors.T)
 
 
 def _pair_products(C: Rows) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

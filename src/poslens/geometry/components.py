@@ -9,9 +9,11 @@ import numpy as np
 
 from poslens.axes import Directions, PerComponent, PerLeadingComponent, Rows, Scores
 from poslens.errors import UndefinedMeasureError
+from poslens.geometry.spectrum import gram_spectrum
 from poslens.geometry.validate import centered, total_variation
 
 INDEX_COMPONENTS = 10  # components among which the one that follows the index is sought
+MOST_DIRECTIONS = 30  # directions that are compared with those of the tokens
 _ROUNDING = 1e-12  # shares of variance below this are float64 rounding of the Gram matrix
 
 
@@ -24,8 +26,9 @@ class Components:
     explained
         λ_i ÷ Σλ for the eigenvalues of (1/L) CᵀC, descending, shape (component,).
     directions
-        The unit eigenvectors of the components with any variance, shape (dim, direction); their
-        signs make each score grow with the index.
+        Unit eigenvectors of the leading components (those that hold 95 % of the variance, but 10
+        to 30, and none without variance), shape (dim, direction). Their signs make the first ten
+        scores grow with the index.
     scores
         C times the first ten directions, shape (position, leading_component).
     """
@@ -44,24 +47,24 @@ def principal_components(rows: Rows) -> Components:
         If all rows are identical.
     """
     C = centered(rows)
-    total = total_variation(C, rows)
-    length, dim = C.shape
-    wide = length < dim
-    gram = C @ C.T if wide else C.T @ C
-    values, vectors = np.linalg.eigh(gram)
-    explained = np.clip(values[::-1] / total, 0.0, None)
-    kept = int((explained > _ROUNDING).sum())
-    vectors = vectors[:, ::-1][:, :kept]
-    if wide:
+    values, vectors = gram_spectrum(C, 1 / total_variation(C, rows), _looked_at)
+    explained = np.clip(values, 0.0, None)
+    vectors = vectors[:, : int((explained[: vectors.shape[1]] > _ROUNDING).sum())]
+    if C.shape[0] < C.shape[1]:
         vectors = C.T @ vectors
         vectors /= np.linalg.norm(vectors, axis=0)
     scores = C @ vectors[:, :INDEX_COMPONENTS]
     # An eigenvector's sign is free; fixing it makes pictures and files the same on every machine.
-    signs = np.where(np.arange(length) @ scores < 0, -1.0, 1.0)
+    signs = np.where(np.arange(C.shape[0]) @ scores < 0, -1.0, 1.0)
     scores *= signs
     vectors = np.ascontiguousarray(vectors)
     vectors[:, : signs.size] *= signs
     return Components(explained, vectors, scores)
+
+
+def _looked_at(explained: PerComponent) -> int:
+    """How many directions any measure looks at: those that hold 95 %, but 10 to 30."""
+    return max(INDEX_COMPONENTS, min(MOST_DIRECTIONS, number_for(explained, 0.95)))
 
 
 def number_for(explained: PerComponent, share: float) -> int:

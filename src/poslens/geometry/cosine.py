@@ -12,17 +12,22 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.fft
 
-from poslens.axes import PerLag, Rows
+from poslens.axes import PerLag, PerPosition, Rows
 from poslens.errors import UndefinedMeasureError
-from poslens.geometry.validate import unit_centered_rows, unit_rows
+from poslens.geometry.validate import (
+    centered,
+    inverse_centered_norms,
+    inverse_norms,
+    unit_rows,
+)
 
-# FFT scratch of about 8 MB: fits a last-level cache, and bounds memory for long tables.
-_SCRATCH_BYTES = 2**23
+# FFT scratch of about 2 MB: fits in a second-level cache, and bounds memory for long tables.
+_SCRATCH_BYTES = 2**21
 
 _CONSTANT = 1e-12  # a profile whose range is below this is constant up to rounding
 
 
-def lag_means(vectors: Rows, lags: int) -> PerLag:
+def lag_means(vectors: Rows, lags: int, scale: PerPosition | None = None) -> PerLag:
     """Return the mean over t of v_t·v_{t+k} for k = 0 … ``lags`` - 1, shape (lag,).
 
     Parameters
@@ -31,6 +36,8 @@ def lag_means(vectors: Rows, lags: int) -> PerLag:
         Any vectors, shape (position, dim), float64 or float32.
     lags
         How many lags, at most L.
+    scale
+        Multiplies each vector first, shape (position,); 1 ÷ norm makes the products cosines.
     """
     length, dim = vectors.shape
     # Zeros beyond the end keep the lags that are asked for free of wrap-around.
@@ -38,7 +45,9 @@ def lag_means(vectors: Rows, lags: int) -> PerLag:
     width = max(1, _SCRATCH_BYTES // (size * 2 * vectors.itemsize))
     power = np.zeros(2 * (size // 2 + 1), dtype=vectors.dtype)  # real and imaginary side by side
     for start in range(0, dim, width):
-        block = np.ascontiguousarray(vectors[:, start : start + width].T)
+        block = np.array(vectors[:, start : start + width].T, order="C")
+        if scale is not None:
+            block *= scale
         parts = scipy.fft.rfft(block, size, axis=1, workers=-1).view(vectors.dtype)
         power += np.einsum("df,df->f", parts, parts)
     sums = scipy.fft.irfft(power.reshape(-1, 2).sum(axis=1), size)[:lags]
@@ -53,7 +62,7 @@ def profile(rows: Rows) -> PerLag:
     UndefinedMeasureError
         If a row is zero.
     """
-    return _cosines(unit_rows(rows))
+    return _cosines(rows, inverse_norms(rows))
 
 
 def centered_profile(rows: Rows) -> PerLag:
@@ -64,7 +73,8 @@ def centered_profile(rows: Rows) -> PerLag:
     UndefinedMeasureError
         If a row equals the mean of all rows.
     """
-    return _cosines(unit_centered_rows(rows))
+    C = centered(rows)
+    return _cosines(C, inverse_centered_norms(C, rows))
 
 
 def adjacent_cosines(rows: Rows) -> np.ndarray:
@@ -161,9 +171,9 @@ def centered_measures(rows: Rows) -> Mapping[str, float | list[float]]:
     }
 
 
-def _cosines(unit: Rows) -> PerLag:
+def _cosines(vectors: Rows, scale: PerPosition) -> PerLag:
     # Rounding can leave a mean of cosines a few 1e-16 outside [-1, 1].
-    return np.asarray(np.clip(lag_means(unit, unit.shape[0]), -1.0, 1.0))
+    return np.asarray(np.clip(lag_means(vectors, vectors.shape[0], scale), -1.0, 1.0))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

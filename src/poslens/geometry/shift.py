@@ -13,6 +13,8 @@ import numpy as np
 from poslens.axes import NewPairs, Pairs, Rows
 from poslens.errors import UndefinedMeasureError
 
+Procrustes = Callable[[Pairs, Pairs], np.ndarray]
+
 SHIFTS = (1, 8, 64)
 _RANK_TOLERANCE = 1e-12  # singular values below this share of the largest are zero
 _SAME = 1e-12  # scores closer than this are equal; the lower rank is then preferred
@@ -23,12 +25,21 @@ def shifts(length: int) -> list[int]:
     return [k for k in SHIFTS if length > 4 * k]
 
 
-def rotation_r2(rows: Rows, shift: int) -> float:
+def rotation_r2(rows: Rows, shift: int, solve: Procrustes | None = None) -> float:
     """Return R², on held-out pairs, of the orthogonal Q that best maps p_i to p_{i+k}.
 
     Q is the orthogonal Procrustes solution (Schönemann 1966). Where the fitted rows do not span
     the space it is not unique; the solution nearest to the identity is taken, which leaves alone,
     as far as it can, what the data say nothing about.
+
+    Parameters
+    ----------
+    rows
+        The table, shape (position, dim).
+    shift
+        k, in positions.
+    solve
+        From the fitted pairs to Q, shape (dim, dim); `nearest_rotation` by default.
 
     Raises
     ------
@@ -36,7 +47,7 @@ def rotation_r2(rows: Rows, shift: int) -> float:
         If the held-out targets do not vary.
     """
     fit, held_out = _pairs(rows, shift, (0, 1, 2)), _pairs(rows, shift, (3,))
-    return _r2(held_out[1], held_out[0] @ _nearest_rotation(*fit))
+    return _r2(held_out[1], held_out[0] @ (solve or nearest_rotation)(*fit))
 
 
 def linear_r2(rows: Rows, shift: int) -> tuple[float, int]:
@@ -120,8 +131,11 @@ def _r2(target: Pairs, predicted: Pairs) -> float:
     return 1.0 - float(np.einsum("td,td->", error, error)) / total
 
 
-def _nearest_rotation(first: Pairs, second: Pairs) -> np.ndarray:
-    """The orthogonal Q that minimises ‖first Q - second‖, nearest to the identity if not unique."""
+def nearest_rotation(first: Pairs, second: Pairs) -> np.ndarray:
+    """Return the orthogonal Q, shape (dim, dim), that minimises ‖first Q - second‖.
+
+    If it is not unique, the one nearest to the identity.
+    """
     left, values, right = np.linalg.svd(first.T @ second)
     rank = _rank(values)
     # left[:, rank:] may be joined to right[rank:] by any orthogonal map without changing the fit.

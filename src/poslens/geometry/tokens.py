@@ -8,11 +8,15 @@ import numpy as np
 
 from poslens.axes import Directions, PerDim, Rows, TokenRows
 from poslens.errors import UndefinedMeasureError
-from poslens.geometry.components import Components, leading_directions, number_for
+from poslens.geometry.components import (
+    MOST_DIRECTIONS,
+    Components,
+    leading_directions,
+    number_for,
+)
 from poslens.geometry.norms import row_norms
 from poslens.geometry.views import effective
 
-MOST_DIRECTIONS = 30
 _BLOCK_ROWS = 4096  # a vocabulary is converted to float64 a block at a time
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from poslens.axes import PerStep, Rows
+from poslens.axes import PerPosition, PerStep, Rows
 from poslens.errors import TableError, UndefinedMeasureError
 
 MIN_LENGTH = 3  # a second difference needs three rows
@@ -68,8 +68,8 @@ def named_rows(mask: np.ndarray, first: int = 5) -> str:
     return f"row{'s' if index.size > 1 else ''} {shown}{more}"
 
 
-def unit_rows(rows: Rows) -> Rows:
-    """Return each row divided by its norm.
+def inverse_norms(rows: Rows) -> PerPosition:
+    """Return 1 ÷ ‖p_t‖, shape (position,).
 
     Raises
     ------
@@ -78,7 +78,18 @@ def unit_rows(rows: Rows) -> Rows:
     """
     norms = np.sqrt(np.einsum("td,td->t", rows, rows))
     _require(norms > 0, "the cosine with a zero vector is undefined", "all zeros")
-    return np.asarray(rows / norms[:, None])
+    return np.asarray(1 / norms)
+
+
+def unit_rows(rows: Rows) -> Rows:
+    """Return each row divided by its norm.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If a row is zero.
+    """
+    return np.asarray(rows * inverse_norms(rows)[:, None])
 
 
 def centered(rows: Rows) -> Rows:
@@ -86,22 +97,21 @@ def centered(rows: Rows) -> Rows:
     return np.asarray(rows - rows.mean(axis=0))
 
 
-def unit_centered_rows(rows: Rows) -> Rows:
-    """Return the rows of C divided by their norms.
+def inverse_centered_norms(C: Rows, rows: Rows) -> PerPosition:
+    """Return 1 ÷ ‖C_t‖, shape (position,), for C of `centered`.
 
     Raises
     ------
     UndefinedMeasureError
         If a row equals the mean of all rows: it has no direction from there.
     """
-    C = centered(rows)
     norms = np.sqrt(np.einsum("td,td->t", C, C))
     _require(
         norms > CANCELLATION * _longest(rows),
         "the centred cosine is undefined",
         "equal to the mean of all rows",
     )
-    return np.asarray(C / norms[:, None])
+    return np.asarray(1 / norms)
 
 
 def require_lengths(lengths: PerStep, rows: Rows, stride: int) -> None:

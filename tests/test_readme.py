@@ -1,0 +1,69 @@
+"""What the README shows is what runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from poslens.cli import app
+from poslens.study import Study
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [content for found, content in fenced if found == language]
+
+
+def test_the_python_example_runs(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks("python")
+    assert "path/to/model-folder" in example
+    names: dict[str, object] = {}
+    exec(example.replace("path/to/model-folder", str(minilm)), names)  # noqa: S102
+    study = names["study"]
+    assert isinstance(study, Study)
+    assert f"{study.measures['trajectory.linear_r2']:.4f}"[:6] == "0.0700"
+    assert (tmp_path / "report.html").stat().st_size > 1_000_000
+
+
+def test_the_claims_shown_are_the_claims_printed(minilm: Path) -> None:
+    printed = CliRunner().invoke(app, ["analyze", str(minilm)]).stdout
+    shown = next(block for block in blocks("") if "trajectory.linear" in block)
+    for line in shown.splitlines():
+        assert line in printed
+
+
+def test_every_option_shown_exists(minilm: Path, tmp_path: Path) -> None:
+    help_text = CliRunner().invoke(app, ["analyze", "--help"]).stdout
+    shown = set(re.findall(r"(--[a-z]+)", README))
+    assert len(shown) >= 7
+    for option in shown:
+        assert option in help_text
+
+
+def test_the_pictures_are_there() -> None:
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (Path(__file__).parent.parent / path).is_file()
+
+
+def test_the_prose_says_what_was_measured(minilm_study: Study) -> None:
+    """The figures of the second paragraph, from the study of the model that it names."""
+    measures = minilm_study.measures
+    prose = " ".join(README.split())
+    assert (
+        f"a straight line explains {measures['trajectory.linear_r2']:.0%}".replace("%", " %")
+        in prose
+    )
+    assert f"with the index is {measures['pca.pc1_index_correlation']:.2f}" in prose
+    note = minilm_study.claim("trajectory.linear").note
+    low, high = (float(x) for x in re.findall(r"comes closer: ([\d.]+) … ([\d.]+)", note)[0])
+    assert f"reaches {100 * low:.0f} to {100 * high:.0f} %" in prose
+    assert measures["cosine.half_lag"] == 3
+    assert f"{measures['cosine.profile'][6]:.2f} at distance six" in prose
