@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,10 @@ def test_sources_of_other_types(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match=r"expected a string, a path or a NumPy array, got Bytes"):
         load_table(Bytes())
+
+
+def test_a_path_that_is_not_utf8_can_be_written_about(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npy")
+    np.save(path, np.arange(12.0).reshape(4, 3))
+    uri = load_table(path).source.uri
+    assert uri.encode("utf-8").endswith(b"\\udcff.npy")

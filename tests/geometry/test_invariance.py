@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
@@ -30,7 +30,6 @@ DIRECTED = {  # measures in which first and last positions are not alike
     "probe.position_mae",
     "probe.order_error",
 }
-ABOUT_THE_ORIGIN_PREFIXES = ("norm.", "shift.", "tokens.")
 ABOUT_THE_MEAN = {  # an offset must not matter
     "cosine.centered_profile",
     "cosine.centered_adjacent",
@@ -74,6 +73,12 @@ def assert_same(got: Values, wanted: Values, names: set[str], rtol: float = 1e-7
                 assert left == right, name
 
 
+def comparable(found: TableMeasures) -> set[str]:
+    """Return the names to compare: all, but for the turns of a helix that fits at any m."""
+    exact = (found.values["trajectory.helix_r2"] or 0) > 1 - 1e-9
+    return set(found.values) - ({"trajectory.turns"} if exact else set())
+
+
 def leaves(value: Any) -> Iterator[Any]:
     """Yield the numbers in a measure, be it one, a list or a mapping."""
     if isinstance(value, dict):
@@ -103,7 +108,7 @@ def test_rotation_of_the_space_changes_nothing(rows: np.ndarray, seed: int) -> N
     before, after = measures_of_table(rows), measures_of_table(rows @ frame)
     assume(sharp(before))
     assert before.undefined == after.undefined
-    assert_same(after.values, before.values, set(before.values))
+    assert_same(after.values, before.values, comparable(before))
 
 
 @given(tables(), st.sampled_from([1e-30, 1e-6, 3.0, 1e6, 1e30]))
@@ -112,7 +117,7 @@ def test_scale_changes_only_the_mean_norm(rows: np.ndarray, factor: float) -> No
     before, after = measures_of_table(rows), measures_of_table(factor * rows)
     assume(sharp(before))
     assert before.undefined == after.undefined
-    assert_same(after.values, before.values, set(before.values) - SCALED)
+    assert_same(after.values, before.values, comparable(before) - SCALED)
     assert_allclose(after.values["norm.mean"], factor * before.values["norm.mean"], rtol=1e-12)
 
 
@@ -121,7 +126,7 @@ def test_scale_changes_only_the_mean_norm(rows: np.ndarray, factor: float) -> No
 def test_reversal_of_positions_changes_only_what_has_a_direction(rows: np.ndarray) -> None:
     before, after = measures_of_table(rows), measures_of_table(rows[::-1])
     assume(sharp(before))
-    assert_same(after.values, before.values, set(before.values) - DIRECTED)
+    assert_same(after.values, before.values, comparable(before) - DIRECTED)
     last = len(rows) - 1
     mirrored = sorted(last - t for t in before.values["norm.outlier_rows"])
     assert after.values["norm.outlier_rows"] == mirrored
@@ -133,7 +138,7 @@ def test_offset_does_not_change_what_is_about_the_mean(rows: np.ndarray, seed: i
     offset = 10 * np.random.default_rng(seed).normal(size=rows.shape[1])
     before, after = measures_of_table(rows), measures_of_table(rows + offset)
     assume(sharp(before))
-    assert_same(after.values, before.values, ABOUT_THE_MEAN & set(before.values))
+    assert_same(after.values, before.values, ABOUT_THE_MEAN & comparable(before))
 
 
 @given(tables())
@@ -145,14 +150,23 @@ def test_bounds(rows: np.ndarray) -> None:
     for name in ("trajectory.straightness", "trajectory.linear_r2", "trajectory.helix_r2"):
         assert 0 <= values[name] <= 1 + 1e-12, name
     assert values["trajectory.linear_r2"] <= values["trajectory.helix_r2"] + 1e-12
-    assert sum(values["pca.explained"]) == 1 or math.isclose(sum(values["pca.explained"]), 1)
+    assert math.isclose(sum(values["pca.explained"]), 1, rel_tol=1e-12)
     assert values["pca.explained"] == sorted(values["pca.explained"], reverse=True)
     assert 1 <= values["pca.n80"] <= values["pca.n95"] <= min(rows.shape)
-    assert 1 - 1e-12 <= values["pca.stable_rank"] <= values["pca.participation_ratio"] + 1e-9 or (
-        values["pca.stable_rank"] <= min(rows.shape)
-    )
+    # (Σλ)² ÷ Σλ² ≥ Σλ ÷ λ_1, since Σλ² ≤ λ_1 Σλ; both lie between 1 and the number of components.
+    assert 1 - 1e-12 <= values["pca.stable_rank"]
+    assert values["pca.stable_rank"] <= values["pca.participation_ratio"] + 1e-9
+    assert values["pca.participation_ratio"] <= min(rows.shape) + 1e-9
     for name in ("shift.rotation_r2", "shift.r2"):
         assert all(value <= 1 + 1e-12 for value in leaves(values[name]) if value is not None), name
+
+
+def measured(rows: np.ndarray) -> TableMeasures:
+    """Measure, or skip what PosLens refuses to call a table (`TableError`)."""
+    try:
+        return measures_of_table(rows)
+    except TableError:
+        reject()
 
 
 # Any stored table: many zeros and repeats, whole numbers, tiny and huge entries.
@@ -171,11 +185,7 @@ def stored_tables(entries: st.SearchStrategy[float]) -> st.SearchStrategy[np.nda
 @given(st.one_of(stored_tables(ENTRIES), stored_tables(st.sampled_from([0.0, 1.0, -1.0]))))
 @settings(max_examples=300)
 def test_every_value_is_finite_or_has_a_reason(rows: np.ndarray) -> None:
-    try:
-        found = measures_of_table(rows)
-    except TableError as error:
-        assert str(error)
-        return
+    found = measured(rows)
     for name, value in found.values.items():
         if value is None:
             assert found.undefined[name], name

@@ -124,9 +124,7 @@ class Page:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._count += 1
-        self._socket.send(
-            json.dumps({"id": self._count, "method": method, "params": parameters})
-        )
+        self._socket.send(json.dumps({"id": self._count, "method": method, "params": parameters}))
         end = time.monotonic() + ANSWER
         while True:
             message = json.loads(self._socket.receive(max(0.1, end - time.monotonic())))

@@ -65,7 +65,8 @@ def load_table(
             got=type(source).__name__,
             remedy="pass the path of a model folder or a file",
         )
-    uri = os.fspath(source)
+    # A path need not be valid UTF-8, but what is written about it must be.
+    uri = os.fspath(source).encode("utf-8", "backslashreplace").decode()
     named = parse_source(source)
     if isinstance(named, Sinusoidal):
         check_part(part, [], uri)

@@ -200,7 +200,7 @@ def _or_nan(measure: Callable[..., float], *arguments: object) -> np.float64:
 def _polar_factor(first: Pairs, second: Pairs) -> np.ndarray:
     """The Procrustes solution by eigenvalues of MᵀM, a third of the cost of M's singular values.
 
-    Its R² is good to 1e-4 for a walk, whose cross-products have a condition of about L²; where pairs do
+    R² is good to 1e-4 for a walk, whose cross-products have a condition of about L²; where pairs do
     not span the space, the exact solution.
     """
     if first.shape[0] < first.shape[1]:

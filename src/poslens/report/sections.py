@@ -146,10 +146,13 @@ def provenance(study: Study) -> str:
         ("Bars changed", ", ".join(f"{k} {v:g}" for k, v in sorted(settings.bars.items())) or None),
         ("Versions", ", ".join(f"{k} {v}" for k, v in study.versions.items()) or None),
     ]
-    code = {"Source", "Tensor", "SHA-256"}
     rows = "".join(
-        f"<dt>{label}</dt><dd>{f'<code>{text(value)}</code>' if label in code else text(value)}</dd>"
+        f"<dt>{label}</dt><dd>{_provenance_value(label, text(value))}</dd>"
         for label, value in entries
         if value is not None and value != ""
     )
     return f'<dl class="provenance">{rows}</dl>'
+
+
+def _provenance_value(label: str, shown: str) -> str:
+    return f"<code>{shown}</code>" if label in {"Source", "Tensor", "SHA-256"} else shown

@@ -137,9 +137,9 @@ def value_text(value: Value) -> str:
         return visible(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(key)}: {shown(entry)}" for key, entry in value.items())
-    if isinstance(value, Sequence):
+    if isinstance(value, list):
         return listed([shown(entry) for entry in value]) if value else "none"
-    return shown(value)
+    return shown(value if isinstance(value, int) else float(value))
 
 
 def table_title(study: Study) -> str:

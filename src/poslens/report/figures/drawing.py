@@ -177,7 +177,8 @@ def quantiles(band: Labelled) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the lowest, the middle and the highest quantile of null draws."""
     order = np.argsort(along(band, QUANTILE))
     values = np.moveaxis(band.values, band.dims.index(QUANTILE), 0)[order]
-    return values[0], values[values.shape[0] // 2], values[-1]
+    low, middle, high = values[0], values[values.shape[0] // 2], values[-1]
+    return np.asarray(low), np.asarray(middle), np.asarray(high)
 
 
 def axis(title: str, **options: Any) -> Layout:

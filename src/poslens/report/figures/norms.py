@@ -78,7 +78,7 @@ def _reading(
     if null is not None:
         floor, _, ceiling = (float(edge) for edge in drawing.quantiles(null))
         inside = float(np.mean((norms >= floor) & (norms <= ceiling)))
-        text += f" Independent Gaussian rows of the same covariance scale would put 90 % of rows "
+        text += " Independent Gaussian rows of the same covariance scale would put 90 % of rows "
         text += f"between {words.shown(floor)} and {words.shown(ceiling)}; "
         text += f"here {words.percent(inside)} lie there."
     return text

@@ -85,8 +85,8 @@ def _reading(study: Study, by: np.ndarray, rotation: np.ndarray) -> str:
     text = f"If a shift by k were a rotation, R² would be 1 at every k; it is {scores}"
     linear = study.data.get("shift.r2")
     if linear is not None and linear.values.size > worst and np.isfinite(linear.values[worst]):
-        score = words.shown(float(linear.values[worst]))
-        text += f". Any linear map, chosen freely, reaches {score} at k = {by[worst]}"
+        freely = words.shown(float(linear.values[worst]))
+        text += f". Any linear map, chosen freely, reaches {freely} at k = {by[worst]}"
     text += "."
     null = study.data.get("shift.null_random_walk")
     if null is None:

@@ -61,7 +61,7 @@ def trajectory(study: Study) -> Figure:
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    scene = {f"{letter}axis": _scene_axis(f"PC{i + 1}") for i, letter in enumerate("xyz")}
+    scene: Layout = {f"{letter}axis": _scene_axis(f"PC{i + 1}") for i, letter in enumerate("xyz")}
     scene |= {"aspectmode": "data" if np.ptp(scores, axis=0).min() > 0 else "cube"}
     scene |= {"camera": {"eye": {"x": 1.35, "y": 1.35, "z": 0.9}}, "dragmode": "orbit"}
     layout = drawing.layout(600, scene=scene, margin={"l": 0, "r": 0, "t": 0, "b": 0})
