@@ -154,7 +154,7 @@ def test_bounds(rows: np.ndarray) -> None:
     assert values["pca.explained"] == sorted(values["pca.explained"], reverse=True)
     assert 1 <= values["pca.n80"] <= values["pca.n95"] <= min(rows.shape)
     # (Σλ)² ÷ Σλ² ≥ Σλ ÷ λ_1, since Σλ² ≤ λ_1 Σλ; both lie between 1 and the number of components.
-    assert 1 - 1e-12 <= values["pca.stable_rank"]
+    assert values["pca.stable_rank"] >= 1 - 1e-12
     assert values["pca.stable_rank"] <= values["pca.participation_ratio"] + 1e-9
     assert values["pca.participation_ratio"] <= min(rows.shape) + 1e-9
     for name in ("shift.rotation_r2", "shift.r2"):
