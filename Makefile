@@ -25,7 +25,7 @@ demo: $(VENV)/.demo ## Analyse the learned table of all-MiniLM-L6-v2, and write 
 	$(BIN)/poslens analyze "$(MINILM)" --html minilm.html
 
 test: $(VENV)/.test lint core ## Everything that must hold.
-	$(BIN)/python -m pytest -n 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 # two workers, one core each
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -162,7 +162,7 @@ class Page:
 
     def open(self, path: Path) -> None:
         self.call("Page.navigate", url=path.as_uri())
-        self.wait_for("document.documentElement.dataset.figures === 'drawn'")
+        self.wait_for("document.documentElement?.dataset.figures === 'drawn'")
 
     def size(self, width: int, height: int = 900, *, phone: bool = False) -> None:
         self.call(

@@ -203,9 +203,9 @@ def _polar_factor(first: Pairs, second: Pairs) -> np.ndarray:
     R² is good to 1e-4 for a walk, whose cross-products have a condition of about L²; where pairs do
     not span the space, the exact solution.
     """
-    if first.shape[0] < first.shape[1]:
-        return shift.nearest_rotation(first, second)
     M = first.T @ second
+    if first.shape[0] < first.shape[1] or not M.any():
+        return shift.nearest_rotation(first, second)
     values, vectors = np.linalg.eigh(M.T @ M)
     inverse = 1 / np.sqrt(np.maximum(values, np.finfo(float).eps * values[-1]))
     return np.asarray(M @ (vectors * inverse) @ vectors.T)

@@ -24,7 +24,7 @@ from poslens.geometry.validate import (
 # FFT scratch of about 2 MB: fits in a second-level cache, and bounds memory for long tables.
 _SCRATCH_BYTES = 2**21
 
-_CONSTANT = 1e-12  # a profile whose range is below this is constant up to rounding
+_ROUNDING = 1e-12  # mean cosines that differ by less are equal
 
 
 def lag_means(vectors: Rows, lags: int, scale: PerPosition | None = None) -> PerLag:
@@ -91,7 +91,7 @@ def adjacent_cosines(rows: Rows) -> np.ndarray:
 
 def half_lag(profile: PerLag) -> int:
     """Return the smallest lag at which the profile is at most 0.5; L if there is none."""
-    below = np.flatnonzero(profile <= 0.5)
+    below = np.flatnonzero(profile <= 0.5 + _ROUNDING)
     return int(below[0]) if below.size else int(profile.size)
 
 
@@ -116,7 +116,7 @@ def lag_rank_correlation(values: PerLag) -> float:
     """
     if values.size < 2:
         raise UndefinedMeasureError("a rank correlation needs at least 4 positions")
-    if float(np.ptp(values)) < _CONSTANT:
+    if float(np.ptp(values)) < _ROUNDING:
         raise UndefinedMeasureError("the cosine is the same at every lag, so it has no ranks")
     return float(np.corrcoef(np.arange(values.size), _ranks(values))[0, 1])
 
@@ -178,6 +178,7 @@ def _cosines(vectors: Rows, scale: PerPosition) -> PerLag:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 0, ties sharing their mean rank; scipy.stats would triple the import time."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    rounded = np.round(values / _ROUNDING)
+    _, inverse, counts = np.unique(rounded, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts + 1) / 2)[inverse])

@@ -24,6 +24,7 @@ Curve = Callable[[Any], np.ndarray]
 _RATES = np.concatenate([[0.0], np.geomspace(1e-16, 40.0, 360)])
 _DAMPED_RATES = np.concatenate([[0.0], np.geomspace(1e-16, 4.0, 90)])
 
+_SAME = 1e-24  # errors closer than this are equal
 _SMALLEST_RSS = 1e-28  # per lag: an error this small is float64 rounding, not a better fit
 
 
@@ -152,7 +153,7 @@ def _least(model: _Model, y: PerFitLag, limit: np.ndarray) -> float:
     """
     losses = np.array([_rss(y, model.curve(rate)) for rate in _RATES])
     best = int(losses.argmin())
-    if _rss(y, limit) <= losses[best]:
+    if _rss(y, limit) <= losses[best] + _SAME:
         return math.inf
     low, high = float(_RATES[max(best - 1, 0)]), float(_RATES[min(best + 1, _RATES.size - 1)])
 

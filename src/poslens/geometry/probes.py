@@ -25,7 +25,7 @@ _MOST_STEPS = 100
 _SMALLEST_WEIGHT = 1e-60
 _SMALLEST_STEP = 1e-6
 _CONVERGED = 1e-6  # a step that gains less than this share of the loss moves no prediction
-_RIDGE = 1e-12  # keeps a Hessian positive where every loss is nearly 0
+_RIDGE = 1e-11  # of a diagonal: keeps a matrix positive where rounding would not
 
 
 def position_mae(rows: Rows, folds: list[np.ndarray]) -> float:
@@ -169,6 +169,8 @@ def _dual_fit(gram: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, float]:
         root = np.sqrt(weight)
         inner = root[:, None] * gram * root
         inner[np.diag_indices(count)] += 1.0
+        # Features of any size leave it positive; beyond 1/ridge they drown the 1.
+        inner[np.diag_indices(count)] *= 1.0 + _RIDGE
         target = weight * logits + LOGISTIC_C * ((sign > 0) - probability)  # W z
         factor = scipy.linalg.cho_factor(inner, overwrite_a=True, check_finite=False)
         sides = np.stack([root * (gram @ target), root], axis=1)

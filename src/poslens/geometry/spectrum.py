@@ -37,16 +37,37 @@ def gram_spectrum(
     """
     # BLAS counts in columns: C.T is C as it lies in memory, and only one triangle is computed.
     gram = blas.dsyrk(scale, C.T, trans=int(C.shape[0] < C.shape[1]), lower=1)
+    if gram.shape[0] < 3:
+        return _fully(gram, count)
+    try:
+        return _partly(gram, count)
+    except scipy.linalg.LinAlgError:  # a cluster of equal eigenvalues can defeat single vectors
+        return _fully(gram, count)
+
+
+def _fully(
+    gram: np.ndarray, count: Callable[[PerComponent], int]
+) -> tuple[PerComponent, np.ndarray]:
+    values, vectors = np.linalg.eigh(gram, UPLO="L")
+    descending = np.asarray(values[::-1])
+    return descending, np.asarray(vectors[:, ::-1][:, : count(descending)])
+
+
+def _partly(
+    gram: np.ndarray, count: Callable[[PerComponent], int]
+) -> tuple[PerComponent, np.ndarray]:
     size = gram.shape[0]
-    if size < 3:
-        values, vectors = np.linalg.eigh(gram, UPLO="L")
-        return values[::-1], vectors[:, ::-1][:, : count(values[::-1])]
     work = int(lapack.dsytrd_lwork(size, lower=1)[0])
-    reflectors, diagonal, off, tau, _ = lapack.dsytrd(gram, lower=1, lwork=work, overwrite_a=1)
+    reflectors, diagonal, off, tau, _ = lapack.dsytrd(gram, lower=1, lwork=work)
     values = scipy.linalg.eigvalsh_tridiagonal(diagonal, off, check_finite=False)[::-1]
     wanted = min(size, count(values))
     _, vectors = scipy.linalg.eigh_tridiagonal(
-        diagonal, off, select="i", select_range=(size - wanted, size - 1), check_finite=False
+        diagonal,
+        off,
+        select="i",
+        select_range=(size - wanted, size - 1),
+        check_finite=False,
+        lapack_driver="stemr",
     )
     # The reduction's orthogonal factor is 1 ⊕ Q, with Q stored as a QR factorisation stores it.
     vectors[1:] = lapack.dormqr(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
@@ -60,9 +61,9 @@ def page(study: Study) -> str:
     return Template(_packaged("page.html")).substitute(
         script_hashes=" ".join(_hash(source) for source in (plotly, script)),
         version=escape(__version__),
-        title=sections.text(words.table_title(study)),
+        title=escape(words.short_name(study)),
         style=_packaged("page.css"),
-        heading=sections.text(study.source.uri),
+        heading=_breakable(escape(words.short_name(study))),
         facts=sections.facts(study),
         summary=sections.summary(study),
         claims=sections.claims(study),
@@ -75,6 +76,16 @@ def page(study: Study) -> str:
     )
 
 
+def _breakable(name: str) -> str:
+    """A name that a narrow screen may break after its separators, rather than anywhere."""
+    return re.sub(r"([/,:_])(?=\w)", r"\1<wbr>", name)
+
+
+def _unbroken(text: str) -> str:
+    """A sentence whose numbers stay with their signs: 12 %, k = 8."""
+    return text.replace(" %", "&nbsp;%").replace(" = ", "&nbsp;=&nbsp;")
+
+
 def _figure(name: str, figure: Any) -> str:
     title = escape(figure.title)
     label = f"title-{name}"
@@ -85,12 +96,12 @@ def _figure(name: str, figure: Any) -> str:
             f'<p class="missing">Not drawn: {sections.text(figure.missing)}.</p>'
             "</figcaption></figure>"
         )
-    reading = sections.text(figure.reading)
+    reading = _unbroken(sections.text(figure.reading))
     height = int(figure.layout["height"])
     return (
         f'<figure aria-labelledby="{label}"><figcaption>{head}'
         f'<p class="reading" id="reading-{name}">{reading}</p></figcaption>'
-        f'<div class="plot" id="plot-{name}" role="img" style="min-height:{height}px" '
+        f'<div class="plot" id="plot-{name}" role="img" style="--height:{height}px" '
         f'aria-labelledby="{label}" aria-describedby="reading-{name}"></div></figure>'
     )
 
@@ -146,7 +157,7 @@ _NOTEBOOK_STYLE = """
 .poslens th,.poslens td{padding:.3em .9em .3em 0;text-align:left;vertical-align:top;
 background:none;color:inherit;border:0;border-top:1px solid rgba(128,128,128,.35)}
 .poslens thead th{border-top:0;font-weight:500;opacity:.75;white-space:nowrap}
-.poslens tbody th{font-weight:400}.poslens .n{white-space:nowrap;
+.poslens tbody th{font-weight:400;min-width:18em}.poslens .n{white-space:nowrap;
 font-variant-numeric:tabular-nums}.poslens .v{white-space:nowrap;font-weight:600}
 .poslens .v i{display:inline-block;width:1.2em;font-style:normal}
 """

@@ -4,7 +4,8 @@
   // The figures are made in the light theme's colours; these are their counterparts on dark paper.
   const DARK = {
     "#fdfdfc": "#16181c", "#22262b": "#e4e5e3", "#6a7077": "#9aa1a9", "#e4e5e3": "#33373d",
-    "rgba(106,112,119,0.22)": "rgba(160,166,173,0.25)",
+    "rgba(106,112,119,0.28)": "rgba(160,166,173,0.32)",
+    "rgba(106,112,119,0.55)": "rgba(160,166,173,0.6)",
     "#0072b2": "#56b4e9", "#d55e00": "#ff8b3d", "#009e73": "#2fc79a",
     // sequential
     "#46327e": "#6f63c4", "#365c8d": "#4a86c5", "#277f8e": "#2fa3b0", "#1fa187": "#4bc98c",
@@ -36,7 +37,9 @@
       Object.entries(value).map(([key, item]) => [key, recoloured(item, colours)]));
   };
 
-  const draw = (figure, printing = false) => {
+  let printing = false;
+
+  const draw = (figure) => {
     const colours = dark.matches && !printing ? DARK : {};
     const data = recoloured(figure.data, colours);
     const layout = recoloured(figure.layout, colours);
@@ -44,10 +47,13 @@
     if (narrow.matches && !printing) {
       layout.font.size = 11;
       if (layout.scene || data.some((trace) => trace.type === "heatmap")) layout.height = 420;
+      if (layout.scene) {
+        const eye = layout.scene.camera.eye; // from further off, so that the axes' names fit
+        for (const axis of Object.keys(eye)) eye[axis] *= 1.35;
+      }
       for (const trace of data) {
-        if (trace.type === "heatmap") {
-          Object.assign(trace.colorbar, { orientation: "h", len: 1, y: -0.16, yanchor: "top" });
-        }
+        const bar = trace.colorbar || (trace.marker && trace.marker.colorbar);
+        if (bar) bar.len = 0.9;
       }
     }
     // A finger that drags across a flat figure scrolls the page; the path is turned instead.
@@ -66,7 +72,12 @@
   const redraw = () => FIGURES.forEach((figure) => draw(figure));
   dark.addEventListener("change", redraw);
   narrow.addEventListener("change", redraw);
-  addEventListener("beforeprint", () => FIGURES.forEach((figure) => draw(figure, true)));
-  addEventListener("afterprint", redraw);
+  // Paper is light and of its own width, whatever the screen's theme reports meanwhile.
+  const print = (now) => {
+    printing = now;
+    redraw();
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   drawAll();
 })();

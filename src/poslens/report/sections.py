@@ -74,7 +74,7 @@ def _claim_row(claim: Claim) -> str:
     )
     cells = "".join(
         f'<td role="cell" class="number {kind}{"" if value else " empty"}" data-label="{label}">'
-        f"{_broken(value)}</td>"
+        f"{_unbroken(value) if kind == 'null' else escape(value)}</td>"
         for label, kind, value in numbers
     )
     identifier = escape(words.visible(claim.id), quote=True)
@@ -83,9 +83,9 @@ def _claim_row(claim: Claim) -> str:
     )
 
 
-def _broken(value: str) -> str:
-    """Text of a narrow cell, broken after a comma: the null's name, then its p."""
-    return escape(value).replace(", ", ",<br>")
+def _unbroken(value: str) -> str:
+    """Text of a narrow cell that may break after a comma alone: the null's name, then its p."""
+    return escape(value).replace(" ", "&nbsp;").replace(",&nbsp;", ", ")
 
 
 def inapplicable(study: Study) -> str:

@@ -114,6 +114,8 @@ def p_text(p_value: float) -> str:
 def percent(share: float) -> str:
     """Return a share in per cent: whole from 10 % on, one decimal below."""
     points = 100 * share
+    if 0 < points < 0.05:
+        return "less than 0.1 %"
     return f"{points:.0f} %" if abs(points) >= 9.95 or points == 0 else f"{points:.1f} %"
 
 
@@ -149,6 +151,12 @@ def table_title(study: Study) -> str:
     if source.tensor is None or visible(source.tensor) in uri:
         return uri
     return f"{uri}::{visible(source.tensor)}"
+
+
+def short_name(study: Study) -> str:
+    """Return the source's name for a heading: of a path or URL, the last two parts."""
+    parts = [part for part in re.split(r"[/\\]+", visible(study.source.uri)) if part]
+    return "/".join(parts[-2:]) if len(parts) > 2 else visible(study.source.uri)
 
 
 def table_facts(study: Study) -> list[str]:

@@ -67,6 +67,7 @@ def _reading(study: Study, shares: np.ndarray, n80: float | None, n95: float | N
     text += " Tables with the same power spectrum in each dimension but independent phases put "
     text += f"{words.percent(float(middle[0]))} into their first component; "
     if lead:
-        return text + f"here the first {words.counted(lead, 'component')} stand above that band."
+        stand = "component stands" if lead == 1 else f"{lead} components stand"
+        return text + f"here the first {stand} above that band."
     where = "below" if shares[0] < low[0] else "inside"
     return text + f"here the first component lies {where} that band, so its size is no discovery."

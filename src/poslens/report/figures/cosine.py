@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from poslens.axes import BLOCK, FAMILY, FIT_LAG, LAG
+from poslens.axes import BLOCK, FAMILY, FIT_LAG, LAG, QUANTILE
 from poslens.report import words
 from poslens.report.figures import drawing
 from poslens.report.figures.drawing import Figure, Trace
-from poslens.study import Study
+from poslens.study import Labelled, Study
 
 _DASHES = ("dot", "dashdot", "longdash", "dash", "longdashdot")
 
@@ -31,11 +31,11 @@ def cosine_heatmap(study: Study) -> Figure:
         "zmax": 1,
         "zmid": 0,
         "colorscale": drawing.DIVERGING,
-        "colorbar": {"title": {"text": "cosine"}, "thickness": 12, "outlinewidth": 0, "len": 0.8},
+        "colorbar": drawing.colour_bar("cosine", -0.14),
         "hovertemplate": "positions %{x} and %{y}<br>cosine %{z:.3f}<extra></extra>",
     }
     layout = drawing.layout(
-        560,
+        620,
         xaxis=drawing.axis("position", constrain="domain", showgrid=False),
         yaxis=drawing.axis(
             "position",
@@ -76,7 +76,8 @@ def lag_profile(study: Study) -> Figure:
     if null is not None:
         # At distance 0 every order gives 1; the band starts where order matters.
         fit_lag = drawing.along(null, FIT_LAG)
-        traces += drawing.quantile_band(null, fit_lag, "random order, 5–95 %")
+        later = Labelled(null.dims, null.values[..., 1:], {QUANTILE: drawing.along(null, QUANTILE)})
+        traces += drawing.quantile_band(later, fit_lag[1:], "random order, 5–95 %")
     traces.append(drawing.line(lag, profile.values, "raw", drawing.BLUE, width=2.5))
     centred = study.data.get("cosine.centered_profile")
     if centred is not None:
@@ -137,6 +138,10 @@ def _profile_reading(study: Study, profile: np.ndarray) -> str:
         best = study.measures.get("cosine.best_family")
         if isinstance(best, str):
             text += f"; of the five families, {words.visible(best).replace('_', ' ')} fits best"
+        fitted = study.data.get("cosine.fit")
+        if fitted is not None:
+            last = int(drawing.along(fitted, FIT_LAG)[-1])
+            text += f", over distances up to {last}"
         text += "."
     null = study.data.get("cosine.null_permutation")
     if null is not None:

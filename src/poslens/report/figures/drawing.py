@@ -28,14 +28,13 @@ PAPER = "#fdfdfc"
 INK = "#22262b"
 MUTED = "#6a7077"
 GRID = "#e4e5e3"
-BAND = "rgba(106,112,119,0.22)"
+BAND = "rgba(106,112,119,0.28)"
+BAND_EDGE = "rgba(106,112,119,0.55)"
 
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE = "#0072b2"
 VERMILION = "#d55e00"
 GREEN = "#009e73"
-PURPLE = "#cc79a7"
-ORANGE = "#e69f00"
 
 # Viridis without its ends, which vanish on dark and on white paper.
 SEQUENTIAL = [
@@ -157,7 +156,7 @@ def quantile_band(band: Labelled, x: np.ndarray, name: str) -> list[Trace]:
         "type": "scatter",
         "mode": "lines",
         "x": x,
-        "line": {"width": 0, "color": MUTED},
+        "line": {"width": 0.75, "color": BAND_EDGE},  # a band may be thinner than a pixel
         "legendgroup": name,
         "hoverinfo": "skip",
     }
@@ -218,8 +217,22 @@ def layout(height: int, **options: Any) -> Layout:
             "bgcolor": "rgba(0,0,0,0)",
         },
         "hoverlabel": {"bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK}},
-        "colorway": [BLUE, VERMILION, GREEN, PURPLE, ORANGE],
+        "colorway": [BLUE, VERMILION, GREEN],
         **options,
+    }
+
+
+def colour_bar(title: str, below: float) -> Layout:
+    """Return a thin colour bar under the plot, where it fits a phone as well."""
+    return {
+        "title": {"text": title, "side": "top"},
+        "orientation": "h",
+        "thickness": 10,
+        "len": 0.6,
+        "x": 0.5,
+        "y": below,
+        "yanchor": "top",
+        "outlinewidth": 0,
     }
 
 

@@ -65,10 +65,13 @@ def _reading(
     spread = drawing.number(study, "norm.cv")
     text = f"Nine rows in ten have a norm between {words.shown(float(low))} and "
     text += f"{words.shown(float(high))}"
-    text += f"; all of them scatter by {words.percent(spread)} of their mean." if spread else "."
+    if spread is not None:
+        text += f"; over all rows the standard deviation is {words.percent(spread)} of the mean"
+    text += "."
     if outliers:
         farthest = max(outliers, key=lambda row: abs(norms[row] - median))
-        text += f" {words.counted(len(outliers), 'row')} far from the median "
+        verb = "lies" if len(outliers) == 1 else "lie"
+        text += f" {words.counted(len(outliers), 'row')} {verb} far from the median "
         text += f"({words.listed(position[outliers].tolist(), 6)})"
         if median > 0:
             ratio = words.shown(float(norms[farthest] / median))

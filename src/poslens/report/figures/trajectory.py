@@ -25,15 +25,7 @@ def trajectory(study: Study) -> Figure:
         "colorscale": drawing.SEQUENTIAL,
         "showscale": False,
     }
-    bar = {
-        "title": {"text": "position", "side": "top"},
-        "orientation": "h",
-        "thickness": 10,
-        "len": 0.6,
-        "y": -0.02,
-        "yanchor": "top",
-        "outlinewidth": 0,
-    }
+    bar = drawing.colour_bar("position", -0.02)
     x, y, z = (drawing.float32(scores[:, i]) for i in range(3))
     path: Trace = {
         "type": "scatter3d",
@@ -41,31 +33,38 @@ def trajectory(study: Study) -> Figure:
         "x": x,
         "y": y,
         "z": z,
-        "line": {**colour, "width": 3},
+        "line": {**colour, "width": 2.5},
         "marker": {**colour, "size": 2.5, "showscale": True, "colorbar": bar},
         "customdata": position,
         "hovertemplate": "position %{customdata}<br>PC1 %{x:.3g}, PC2 %{y:.3g}, PC3 %{z:.3g}"
         "<extra></extra>",
         "showlegend": False,
     }
-    ends: Trace = {
-        "type": "scatter3d",
-        "mode": "markers+text",
-        "x": x[[0, -1]],
-        "y": y[[0, -1]],
-        "z": z[[0, -1]],
-        "text": [f"position {position[0]}", f"position {position[-1]}"],
-        "textposition": "top center",
-        "textfont": {"color": drawing.INK, "size": 13},
-        "marker": {"size": 6, "symbol": ["circle", "diamond"], "color": drawing.INK},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
+    # Labels with a ground of their own: text inside the scene would be crossed by the path.
+    ends = [
+        {
+            **{letter: float(values[at]) for letter, values in zip("xyz", (x, y, z), strict=True)},
+            "text": f"position {position[at]}",
+            "bgcolor": drawing.PAPER,
+            "bordercolor": drawing.MUTED,
+            "borderpad": 3,
+            "arrowcolor": drawing.INK,
+            "arrowhead": 2,
+            "arrowwidth": 1.5,
+            "ax": sideways,
+            "ay": -50,
+        }
+        for at, sideways in ((0, -70), (-1, 70))
+    ]
     scene: Layout = {f"{letter}axis": _scene_axis(f"PC{i + 1}") for i, letter in enumerate("xyz")}
     scene |= {"aspectmode": "data" if np.ptp(scores, axis=0).min() > 0 else "cube"}
-    scene |= {"camera": {"eye": {"x": 1.35, "y": 1.35, "z": 0.9}}, "dragmode": "orbit"}
+    scene |= {"annotations": ends, "dragmode": "orbit"}
+    scene["camera"] = {
+        "eye": {"x": 1.5, "y": 1.5, "z": 0.75},
+        "center": {"x": 0, "y": 0, "z": -0.15},
+    }
     layout = drawing.layout(600, scene=scene, margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    return Figure(name, title, _path_reading(study), [path, ends], layout)
+    return Figure(name, title, _path_reading(study), [path], layout)
 
 
 def _scene_axis(title: str) -> Layout:
@@ -118,7 +117,7 @@ def line_and_helix(study: Study) -> Figure:
     turns = drawing.number(study, "trajectory.turns")
     named = {
         "linear": f"line, R² {words.shown(r2['linear'])}",
-        "helix": f"helix of {words.shown(turns)} turns, R² {words.shown(r2['helix'])}",
+        "helix": f"helix of {_turned(turns)}, R² {words.shown(r2['helix'])}",
     }
     grid = study.data.get("trajectory.helix_r2")
     panels = len(components) + (grid is not None)
@@ -129,7 +128,7 @@ def line_and_helix(study: Study) -> Figure:
         where = "" if index == 0 else str(index + 1)
         rows = drawing.points(position, scores.values[:, index], "rows", drawing.BLUE, size=3)
         lined = drawing.line(
-            position, line.values[:, index], named["linear"], drawing.ORANGE, width=2.5, dash="dash"
+            position, line.values[:, index], named["linear"], drawing.GREEN, width=2.5, dash="dash"
         )
         wound = drawing.line(
             position, helix.values[:, index], named["helix"], drawing.VERMILION, width=2.5
@@ -183,6 +182,11 @@ def _turns_panel(
     return traces
 
 
+def _turned(turns: float | None) -> str:
+    """How often a helix turns: exactly, since the number comes from a grid of eighths."""
+    return words.NOTHING if turns is None else f"{turns:g} turn" + "s" * (turns != 1)
+
+
 def _fit_reading(study: Study, r2: dict[str, float | None], turns: float | None) -> str:
     line, helix = r2["linear"], r2["helix"]
     text = ""
@@ -190,16 +194,12 @@ def _fit_reading(study: Study, r2: dict[str, float | None], turns: float | None)
         how = "well" if line >= 0.9 else "badly" if line < 0.5 else "in part"
         text = f"A straight line fits {how}: it explains {words.percent(line)} of the variance. "
     if helix is not None and turns is not None:
-        text += f"The best helix, with {words.shown(turns)} turns, explains {words.percent(helix)}"
+        text += f"The best helix, of {_turned(turns)}, explains {words.percent(helix)}"
         gain = helix - (line or 0.0)
         text += ". " if gain >= 0.1 else ", little more. "
     claim = next((c for c in study.claims if c.id == "trajectory.linear" and c.null), None)
     if claim is not None and claim.p_value is not None:
         name = words.visible(claim.null).replace("_", " ")
         text += f"Against a {name}, the line has p = {words.p_text(claim.p_value)}"
-        text += (
-            ": a walk without any plan is at least as straight about as often."
-            if claim.p_value > 0.5
-            else "."
-        )
+        text += ": walks without a plan are usually straighter." if claim.p_value > 0.5 else "."
     return text.strip()
