@@ -27,6 +27,7 @@ class ShardedSafetensors(Tensors):
 
     def __init__(self, index: Path) -> None:
         self.index, self.shown = index, quoted(index)
+        self.opening_bytes = index.stat().st_size if index.is_file() else 0
         weight_map = read_json_object(index).get("weight_map")
         if not isinstance(weight_map, dict):
             raise self._unsound("an object weight_map", quoted(weight_map))
@@ -71,6 +72,7 @@ class ShardedSafetensors(Tensors):
         file_name = self._weight_map[name]
         if file_name not in self._shards:
             self._shards[file_name] = SafetensorsFile(self.index.parent / file_name)
+            self.opening_bytes += self._shards[file_name].opening_bytes
         shard = self._shards[file_name]
         if name not in shard.names():
             raise self._unsound(

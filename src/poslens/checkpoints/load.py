@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from poslens.checkpoints.candidates import only_candidate
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
-from poslens.checkpoints.local_files import read_json_object
 from poslens.checkpoints.model import check_part, choose_table, find_tables, load_found
 from poslens.checkpoints.names import Located, Sinusoidal, parse_source
-from poslens.checkpoints.numpy_files import NpzFile, read_npy, stored_from_array
+from poslens.checkpoints.numpy_files import read_npy, stored_from_array
+from poslens.checkpoints.opening import Checkpoint, open_located
 from poslens.checkpoints.rows import check_entry, position_rows
-from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.table import PositionTable, Scheme, Source
-from poslens.checkpoints.tensors import StoredTensor, Tensors, require_named
+from poslens.checkpoints.tensors import StoredTensor, require_named
 from poslens.encodings.sinusoidal import sinusoidal_table
 from poslens.errors import SourceError, quoted
-
-SUFFIXES = ".safetensors, .safetensors.index.json, .npy or .npz"
 
 
 def load_table(
@@ -74,73 +69,48 @@ def load_table(
     if named.path.suffix == ".npy" and not named.path.is_dir():
         check_part(part, [], uri)
         return _from_npy(named, uri)
-    tensors, config = _open(named.path, tensor_named=named.tensor is not None)
-    if config is not None:
-        return _from_model(tensors, config, named.tensor, part, uri, with_tokens=tokens)
-    check_part(part, [], uri)
-    return _from_tensors(tensors, named.tensor, uri)
+    return table_of(open_located(named, uri), part, with_tokens=tokens)
 
 
-def _open(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:
-    """Open a folder or file, and the config that belongs to it, if there is one."""
-    if path.is_dir():
-        config = _config_in(path)
-        if config is None and not tensor_named:
-            raise SourceError(
-                f"no {CONFIG} in {quoted(path)}",
-                expected=f"a model folder with {CONFIG} and safetensors weights",
-                got="a folder without it",
-                remedy="give a file in this folder, or a tensor as FOLDER::TENSOR",
-            )
-        return open_weights(path), config
-    if path.name.endswith(INDEX_SUFFIX):
-        return ShardedSafetensors(path), _config_in(path.parent)
-    if path.suffix == ".safetensors":
-        return SafetensorsFile(path), _config_in(path.parent)
-    if path.suffix == ".npz":
-        return NpzFile(path), None
-    raise SourceError(
-        f"cannot read {quoted(path)}",
-        expected=f"a file that ends in {SUFFIXES}, which this version reads",
-        got=f"suffix {quoted(path.suffix)}" if path.suffix else "no suffix",
-        remedy="save the weights as safetensors, or the table with numpy.save",
-    )
+def table_of(checkpoint: Checkpoint, part: str | None, *, with_tokens: bool) -> PositionTable:
+    """Load the position table of an opened checkpoint.
 
-
-def _config_in(folder: Path) -> Config | None:
-    path = folder / CONFIG
-    return Config(read_json_object(path), quoted(path)) if path.exists() else None
+    Raises
+    ------
+    SourceError, TableError
+        As `load_table`.
+    """
+    if checkpoint.config is not None:
+        return _from_model(checkpoint, checkpoint.config, part, with_tokens=with_tokens)
+    check_part(part, [], checkpoint.uri)
+    return _from_tensors(checkpoint, checkpoint.tensor)
 
 
 def _from_model(
-    tensors: Tensors,
-    config: Config,
-    tensor: str | None,
-    part: str | None,
-    uri: str,
-    *,
-    with_tokens: bool,
+    checkpoint: Checkpoint, config: Config, part: str | None, *, with_tokens: bool
 ) -> PositionTable:
     """Load a family's own table; or, if another tensor is named, that one as it is."""
+    tensors, tensor, uri = checkpoint.tensors, checkpoint.tensor, checkpoint.uri
     if tensor is None:
         found = choose_table(tensors, config, part, uri)
-        return load_found(tensors, found, uri, with_tokens=with_tokens)
+        return load_found(tensors, found, uri, checkpoint.revision, with_tokens=with_tokens)
     require_named(tensor, tensors)
     for found in find_tables(tensors, config):
         if found.tensor == tensor:
             check_part(part, [found.part.name] if found.part.name else [], uri)
-            return load_found(tensors, found, uri, with_tokens=with_tokens)
+            return load_found(tensors, found, uri, checkpoint.revision, with_tokens=with_tokens)
     check_part(part, [], uri)
-    return _from_tensors(tensors, tensor, uri)
+    return _from_tensors(checkpoint, tensor)
 
 
-def _from_tensors(tensors: Tensors, tensor: str | None, uri: str) -> PositionTable:
+def _from_tensors(checkpoint: Checkpoint, tensor: str | None) -> PositionTable:
     """Load a tensor of which nothing but its name is known."""
+    tensors, uri = checkpoint.tensors, checkpoint.uri
     if tensor is None:
         tensor = only_candidate(tensors, uri)
     require_named(tensor, tensors)
     check_entry(tensors.entry(tensor), 0, tensors.shown)
-    return _bare(tensors.read(tensor), uri, tensors.shown)
+    return _bare(tensors.read(tensor), uri, tensors.shown, checkpoint.revision)
 
 
 def _from_npy(named: Located, uri: str) -> PositionTable:
@@ -153,10 +123,10 @@ def _from_npy(named: Located, uri: str) -> PositionTable:
     return _bare(read_npy(named.path), uri, quoted(named.path))
 
 
-def _bare(stored: StoredTensor, uri: str, shown: str) -> PositionTable:
+def _bare(stored: StoredTensor, uri: str, shown: str, revision: str | None = None) -> PositionTable:
     return PositionTable(
         rows=position_rows(stored, 0, shown),
-        source=_source(stored, uri, "unknown", bytes_read=stored.nbytes),
+        source=_source(stored, uri, "unknown", stored.nbytes, revision),
         missing={
             "tokens": "no config says which tensor is the token table",
             "norm_scales": "no config says which normalisations follow the embedding",
@@ -178,10 +148,12 @@ def _generated(named: Sinusoidal, uri: str) -> PositionTable:
     )
 
 
-def _source(stored: StoredTensor, uri: str, scheme: Scheme, bytes_read: int) -> Source:
+def _source(
+    stored: StoredTensor, uri: str, scheme: Scheme, bytes_read: int, revision: str | None = None
+) -> Source:
     return Source(
         uri=uri,
-        revision=None,
+        revision=revision,
         tensor=stored.entry.name,
         family=None,
         scheme=scheme,

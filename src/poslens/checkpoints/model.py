@@ -9,16 +9,17 @@ import numpy as np
 from poslens.axes import PerDim, TokenRows
 from poslens.checkpoints.candidates import describe_candidates, how_to_name
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.families import FAMILIES, Part, Spellings
+from poslens.checkpoints.families import FAMILIES, Formula, Part, Spellings
+from poslens.checkpoints.numpy_files import stored_from_array
 from poslens.checkpoints.rows import check_entry, position_rows
 from poslens.checkpoints.table import PositionTable, Source
-from poslens.checkpoints.tensors import Tensors, listed
+from poslens.checkpoints.tensors import StoredTensor, Tensors, listed
 from poslens.errors import SourceError, quoted
 
 
 @dataclass(frozen=True)
 class Found:
-    """A family's position table that a container really holds.
+    """A family's position table: one that a container really holds, or one that is computed.
 
     Attributes
     ----------
@@ -30,21 +31,27 @@ class Found:
         What stands before the entry's names in this container.
     config
         The part's own section of the config.
+    tensor
+        The position table's full name; None where it is computed.
     """
 
     family: str
     part: Part
     prefix: str
     config: Config
+    tensor: str | None
 
-    @property
-    def tensor(self) -> str:
-        """The position table's full name."""
-        return self.prefix + self.part.position
+    def formula(self) -> Formula | None:
+        """Return how the table is computed; None where a tensor holds it."""
+        if self.tensor is not None or self.part.formula is None:
+            return None
+        return self.part.formula(self.config)
 
 
 def find_tables(tensors: Tensors, config: Config) -> list[Found]:
-    """Return the position tables that the config's architecture adds and the container holds.
+    """Return the position tables that the config's architecture adds.
+
+    Each is held by the container, or is computed where the family's entry says how.
 
     Raises
     ------
@@ -52,14 +59,32 @@ def find_tables(tensors: Tensors, config: Config) -> list[Found]:
         If a value of the config has the wrong type.
     """
     family = config.text("model_type")
+    if family not in FAMILIES:
+        return []
     names = set(tensors.names())
-    return [
-        Found(family, part, prefix, config.section(*part.sections) if part.sections else config)
-        for part in FAMILIES.get(family, ())
-        if not _unmet(part, config)
-        for prefix in part.prefixes
-        if prefix + part.position in names
-    ]
+    found: list[Found] = []
+    for part in FAMILIES[family].parts:
+        if _unmet(part, config):
+            continue
+        section = config.section(*part.sections) if part.sections else config
+        held = [
+            Found(family, part, prefix, section, prefix + spelling)
+            for prefix in part.prefixes
+            for spelling in part.position
+            if prefix + spelling in names
+        ]
+        if not held and part.formula is not None:
+            held = [Found(family, part, _prefix_in_use(part, names), section, None)]
+        found += held
+    return found
+
+
+def _prefix_in_use(part: Part, names: set[str]) -> str:
+    """Return the prefix under which the token table stands; the first one if none does."""
+    for prefix in part.prefixes:
+        if any(prefix + spelling in names for spelling in part.tokens):
+            return prefix
+    return part.prefixes[0]
 
 
 def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -> Found:
@@ -78,7 +103,7 @@ def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -
             got=describe_candidates(tensors),
             remedy=how_to_name(uri),
         )
-    parts = FAMILIES[family]
+    parts = FAMILIES[family].parts
     check_part(part, [one.name for one in parts if one.name], uri)
     wanted = [one for one in parts if part in (None, one.name)]
     found = [one for one in find_tables(tensors, config) if one.part in wanted]
@@ -86,8 +111,8 @@ def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -
         _raise_absent(tensors, config, wanted, uri)
     if len(found) > 1:
         names = {one.part.name for one in found}
-        by_part = [f"--part {one.part.name}: {tensors.entry(one.tensor)}" for one in found]
-        by_name = [str(tensors.entry(one.tensor)) for one in found]
+        by_part = [f"--part {one.part.name}: {_what(tensors, one)}" for one in found]
+        by_name = [_what(tensors, one) for one in found]
         raise SourceError(
             f"{quoted(uri)} holds {len(found)} position tables",
             expected="one to be chosen",
@@ -97,6 +122,10 @@ def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -
             else how_to_name(uri),
         )
     return found[0]
+
+
+def _what(tensors: Tensors, found: Found) -> str:
+    return str(tensors.entry(found.tensor)) if found.tensor else "a table that is computed"
 
 
 def check_part(part: str | None, known: list[str], uri: str) -> None:
@@ -116,7 +145,9 @@ def check_part(part: str | None, known: list[str], uri: str) -> None:
         )
 
 
-def load_found(tensors: Tensors, found: Found, uri: str, *, with_tokens: bool) -> PositionTable:
+def load_found(
+    tensors: Tensors, found: Found, uri: str, revision: str | None = None, *, with_tokens: bool
+) -> PositionTable:
     """Read a family's position table, and what its model has beside it.
 
     A token table or normalisation that is absent or unusable is left out, and the reason kept:
@@ -130,18 +161,21 @@ def load_found(tensors: Tensors, found: Found, uri: str, *, with_tokens: bool) -
         If the container is damaged, or a value of the config has the wrong type.
     """
     part, config = found.part, found.config
-    offset = part.offset(config)
-    check_entry(tensors.entry(found.tensor), offset, tensors.shown)
-    stored = tensors.read(found.tensor)
+    offset = part.offset(config) if found.tensor else 0
+    formula = found.formula()
+    if formula is None:
+        check_entry(tensors.entry(str(found.tensor)), offset, tensors.shown)
+    tensors.prefetch(_needed(tensors, found, with_tokens=with_tokens))
+    stored, bytes_read = _stored(tensors, found, formula)
     rows = position_rows(stored, offset, tensors.shown)
-    beside = _Beside(tensors, found.prefix, dim=rows.shape[1], bytes_read=stored.nbytes)
+    beside = _Beside(tensors, found.prefix, dim=rows.shape[1], bytes_read=bytes_read)
     tokens = beside.tokens(part.tokens, wanted=with_tokens)
     norm_scales = beside.norm_scales(part.norms(config))
     scheme = part.scheme(config)
     init_std = beside.init_std(0.0 if scheme == "sinusoidal" else part.init_std(config), scheme)
     source = Source(
         uri=uri,
-        revision=None,
+        revision=revision,
         tensor=found.tensor,
         family=found.family,
         scheme=scheme,
@@ -160,6 +194,28 @@ def load_found(tensors: Tensors, found: Found, uri: str, *, with_tokens: bool) -
     )
 
 
+def _needed(tensors: Tensors, found: Found, *, with_tokens: bool) -> list[str]:
+    """Return the names of all tensors that will be read, so that they can be fetched together."""
+    wanted = [*found.part.norms(found.config)]
+    if with_tokens:
+        wanted.append(found.part.tokens)
+    names = set(tensors.names())
+    beside = [_spelled(spellings, found.prefix, names) for spellings in wanted]
+    return [name for name in (found.tensor, *beside) if name is not None]
+
+
+def _spelled(spellings: Spellings, prefix: str, names: set[str]) -> str | None:
+    return next((prefix + one for one in spellings if prefix + one in names), None)
+
+
+def _stored(tensors: Tensors, found: Found, formula: Formula | None) -> tuple[StoredTensor, int]:
+    """Return the table as it is stored or computed, and how many bytes were read for it."""
+    if formula is not None:
+        return stored_from_array(formula.table(formula.length, formula.dim)), 0
+    stored = tensors.read(str(found.tensor))
+    return stored, stored.nbytes
+
+
 @dataclass
 class _Beside:
     """Reads what stands beside a position table; counts bytes and keeps reasons."""
@@ -170,13 +226,15 @@ class _Beside:
     bytes_read: int
     missing: dict[str, str] = field(default_factory=dict)
 
-    def tokens(self, name: str | None, *, wanted: bool) -> TokenRows | None:
-        if name is None or not wanted:
+    def tokens(self, spellings: Spellings, *, wanted: bool) -> TokenRows | None:
+        if not spellings or not wanted:
             self.missing["tokens"] = (
-                "the token table was not asked for" if name else "this model part reads no tokens"
+                "the token table was not asked for"
+                if spellings
+                else "this model part reads no tokens"
             )
             return None
-        return self._read((name,), "tokens", ndim=2)
+        return self._read(spellings, "tokens", ndim=2)
 
     def norm_scales(self, norms: tuple[Spellings, ...]) -> tuple[PerDim, ...]:
         if not norms:
@@ -202,8 +260,7 @@ class _Beside:
 
     def _read(self, spellings: Spellings, key: str, ndim: int) -> np.ndarray | None:
         """Read one tensor whose last axis is ``dim``; None, and the reason kept, if it is unfit."""
-        names = set(self.tensors.names())
-        name = next((self.prefix + s for s in spellings if self.prefix + s in names), None)
+        name = _spelled(spellings, self.prefix, set(self.tensors.names()))
         if name is None:
             self.missing[key] = f"no tensor {quoted(self.prefix + spellings[0])}"
             return None
@@ -233,7 +290,12 @@ def _unmet(part: Part, config: Config) -> str:
 
 def _raise_absent(tensors: Tensors, config: Config, wanted: list[Part], uri: str) -> None:
     unmet = next((reason for part in wanted if (reason := _unmet(part, config))), "")
-    spelled = [quoted(prefix + part.position) for part in wanted for prefix in part.prefixes]
+    spelled = [
+        quoted(prefix + spelling)
+        for part in wanted
+        for prefix in part.prefixes
+        for spelling in part.position[:1]
+    ]
     raise SourceError(
         f"no position table for model_type {quoted(config.text('model_type'))} in {tensors.shown}",
         expected="a model that adds its table" if unmet else " or ".join(spelled),

@@ -184,6 +184,7 @@ class SafetensorsFile(Tensors):
         with opened(path) as (handle, size):
             length = header_length(handle.read(LENGTH_BYTES), size, self.shown)
             self._placed = parse_header(handle.read(length), size, self.shown)
+        self.opening_bytes = LENGTH_BYTES + length
 
     def names(self) -> Iterable[str]:
         """Return the names of all tensors, in the header's order."""

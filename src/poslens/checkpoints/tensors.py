@@ -78,7 +78,9 @@ class StoredTensor:
         """Return the numbers, read-only: float64 as it is, the narrower dtypes as float32."""
         stored = np.frombuffer(self.raw, dtype=STORED_AS[self.entry.dtype])
         if self.entry.dtype == "bfloat16":
-            stored = (stored.astype(np.uint32) << 16).view(np.float32)
+            upper_half = stored.astype(np.uint32)
+            upper_half <<= 16  # in place: token tables are large
+            stored = upper_half.view(np.float32)
         width = np.float64 if self.entry.dtype == "float64" else np.float32
         values = stored.astype(width, copy=False).reshape(self.entry.shape)
         values.flags.writeable = False
@@ -89,6 +91,7 @@ class Tensors(ABC):
     """A container of named tensors that is opened, not loaded."""
 
     shown: str  # the container's quoted name, for messages
+    opening_bytes: int = 0  # read so far to learn names and shapes: headers, an index
 
     @abstractmethod
     def names(self) -> Iterable[str]:
@@ -97,6 +100,9 @@ class Tensors(ABC):
     @abstractmethod
     def entry(self, name: str) -> Entry:
         """Return what the header says about the tensor ``name``, which must be one of `names`."""
+
+    def prefetch(self, names: Iterable[str]) -> None:  # noqa: B027 - most have nothing to do
+        """Fetch the tensors that will be read next, together, where that is faster."""
 
     @abstractmethod
     def read(self, name: str) -> StoredTensor:

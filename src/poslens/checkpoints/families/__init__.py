@@ -1,0 +1,29 @@
+"""How each architecture encodes position: the table of families, one entry a ``model_type``."""
+
+from __future__ import annotations
+
+from poslens.checkpoints.families import added
+from poslens.checkpoints.families.entry import Family, Formula, Mechanism, Part, Spellings
+
+__all__ = ["FAMILIES", "Family", "Formula", "Mechanism", "Part", "Spellings"]
+
+# By the model_type of config.json.
+FAMILIES: dict[str, Family] = {
+    "albert": Family((added.ALBERT,)),
+    "bert": Family((added.BERT,)),
+    "clip": Family(
+        (added.CLIP_TEXT, added.CLIP_VISION), context_sections=("text_config_dict", "text_config")
+    ),
+    "clip_text_model": Family((added.CLIP_TEXT_MODEL,)),
+    "clip_vision_model": Family((added.CLIP_VISION_MODEL,)),
+    "distilbert": Family((added.DISTILBERT,)),
+    "gpt2": Family((added.GPT,), context=("n_positions",)),
+    "gpt_neo": Family((added.GPT,)),
+    "mpnet": Family((added.MPNET,)),
+    "opt": Family((added.OPT,)),
+    "roberta": Family((added.ROBERTA,)),
+    "vit": Family((added.VIT,)),
+    "whisper": Family(
+        (added.WHISPER_ENCODER, added.WHISPER_DECODER), context=("max_target_positions",)
+    ),
+}

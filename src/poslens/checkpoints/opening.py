@@ -1,0 +1,84 @@
+"""`open_checkpoint`: any source that holds tensors, to these tensors and the config beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from poslens.checkpoints.config import Config
+from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
+from poslens.checkpoints.local_files import read_json_object
+from poslens.checkpoints.names import Located
+from poslens.checkpoints.numpy_files import NpzFile
+from poslens.checkpoints.safetensors_file import SafetensorsFile
+from poslens.checkpoints.tensors import Tensors
+from poslens.errors import SourceError, quoted
+
+SUFFIXES = ".safetensors, .safetensors.index.json, .npy or .npz"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened source: names and shapes are known, no tensor has been read.
+
+    Attributes
+    ----------
+    tensors
+        The container.
+    config
+        What describes the model; None where nothing does.
+    uri
+        The source string, as given.
+    tensor
+        The tensor that was named after ``::``.
+    revision
+        The commit of a hub source.
+    """
+
+    tensors: Tensors
+    config: Config | None
+    uri: str
+    tensor: str | None = None
+    revision: str | None = None
+
+
+def open_located(named: Located, uri: str) -> Checkpoint:
+    """Open a local folder or file, and the config that belongs to it, if there is one.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or is no checkpoint.
+    """
+    tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
+    return Checkpoint(tensors, config, uri, named.tensor)
+
+
+def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:
+    if path.is_dir():
+        config = _config_in(path)
+        if config is None and not tensor_named:
+            raise SourceError(
+                f"no {CONFIG} in {quoted(path)}",
+                expected=f"a model folder with {CONFIG} and safetensors weights",
+                got="a folder without it",
+                remedy="give a file in this folder, or a tensor as FOLDER::TENSOR",
+            )
+        return open_weights(path), config
+    if path.name.endswith(INDEX_SUFFIX):
+        return ShardedSafetensors(path), _config_in(path.parent)
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path), _config_in(path.parent)
+    if path.suffix == ".npz":
+        return NpzFile(path), None
+    raise SourceError(
+        f"cannot read {quoted(path)}",
+        expected=f"a file that ends in {SUFFIXES}, which this version reads",
+        got=f"suffix {quoted(path.suffix)}" if path.suffix else "no suffix",
+        remedy="save the weights as safetensors, or the table with numpy.save",
+    )
+
+
+def _config_in(folder: Path) -> Config | None:
+    path = folder / CONFIG
+    return Config(read_json_object(path), quoted(path)) if path.exists() else None

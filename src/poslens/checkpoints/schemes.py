@@ -1,0 +1,240 @@
+"""What a model does with positions: one record for each way in which a scheme acts.
+
+A record holds the numbers that fix the scheme, under the names of its paper or of transformers,
+and says itself in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["learned", "sinusoidal"]
+
+
+@dataclass(frozen=True)
+class AddedTable:
+    """A vector for each position, added to the token (or patch) embedding.
+
+    Attributes
+    ----------
+    kind
+        ``"learned"``, or ``"sinusoidal"`` where the model never trains it.
+    length, dim
+        Positions and dimensions; None where only the tensor's shape would say it and it is absent.
+    offset
+        Stored rows before position 0.
+    tensor
+        The tensor's name; None where the checkpoint stores none and the formula is used.
+    part
+        Of a model with several tables: ``"encoder"``, ``"decoder"`` and so on.
+    """
+
+    kind: Kind
+    length: int
+    dim: int
+    offset: int = 0
+    tensor: str | None = None
+    part: str | None = None
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        rows = f", its first {self.offset} rows not positions" if self.offset else ""
+        stored = "" if self.tensor else ", computed and not stored"
+        where = f" in the {self.part}" if self.part else ""
+        return (
+            f"{self.kind} table of {self.length} positions × {self.dim} dimensions"
+            f"{rows}{stored}, added to the embedding{where}"
+        )
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """RoPE (Su et al. 2021): queries and keys rotated in planes, by angles t·base^(-2i/r).
+
+    Attributes
+    ----------
+    base
+        θ, from which the frequencies follow.
+    head_dim, rotary_dim
+        Dimensions of a head, and how many of them (r, the first ones unless a family says
+        otherwise) are rotated.
+    query_heads, key_heads
+        Heads of queries and of keys.
+    layers, layer_count
+        The layers that rotate, ascending from 0, and how many there are.
+    pairing
+        ``"half"``: coordinate i turns with i + r/2 (GPT-NeoX, Llama). ``"interleaved"``: 2i with
+        2i + 1 (the paper, GPT-J).
+    scaling
+        The config's own words for how frequencies are changed for longer contexts, ``rope_type``
+        among them; empty for none.
+    note
+        What else must be said, such as that only a decoupled part of each head is rotated.
+    """
+
+    base: float
+    head_dim: int
+    rotary_dim: int
+    query_heads: int
+    key_heads: int
+    layers: tuple[int, ...]
+    layer_count: int
+    pairing: Literal["half", "interleaved"] = "half"
+    scaling: Mapping[str, object] = field(default_factory=dict)
+    note: str = ""
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        size = f"head dimension {self.head_dim}"
+        if self.rotary_dim != self.head_dim:
+            size += f" of which {self.rotary_dim} rotate"
+        scaled = f", {self.scaling['rope_type']} scaling" if self.scaling else ""
+        interleaved = ", interleaved pairs" if self.pairing == "interleaved" else ""
+        note = f" ({self.note})" if self.note else ""
+        return (
+            f"RoPE, base {self.base:g}{scaled}, {size}{interleaved}, {self.query_heads} query and "
+            f"{self.key_heads} key heads, in {layers_line(self.layers, self.layer_count)}{note}"
+        )
+
+
+@dataclass(frozen=True)
+class Alibi:
+    """ALiBi (Press et al. 2022): -m_h·distance added to the logits of head h.
+
+    Attributes
+    ----------
+    heads
+        Heads of queries, each with its slope.
+    layer_count
+        Layers, all of which add it.
+    symmetric
+        Whether keys after the query are penalised as those before it (encoders), or are masked.
+    max_bias
+        MPT's ``alibi_bias_max``: slopes are 2^(-max_bias·i/n). The paper's is 8.
+    scaled
+        Whether the bias is divided by √d_k along with the logit (Falcon), or added after that.
+    """
+
+    heads: int
+    layer_count: int
+    symmetric: bool = False
+    max_bias: float = 8.0
+    scaled: bool = False
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        both = "both directions" if self.symmetric else "causal"
+        return (
+            f"ALiBi, {self.heads} slopes ({both}), added to the logits of all "
+            f"{self.layer_count} layers"
+        )
+
+
+@dataclass(frozen=True)
+class BucketedBias:
+    """T5's bias (Raffel et al. 2020): one learned number per head and bucket of distances.
+
+    Attributes
+    ----------
+    buckets, max_distance
+        Buckets in all, and the distance from which on all fall into the last.
+    heads
+        Heads, each with its own numbers.
+    bidirectional
+        Whether half of the buckets are for keys after the query.
+    tensors
+        The tensors that hold it, shape (bucket, head): one that all layers share, or one a layer.
+    part
+        ``"encoder"`` or ``"decoder"``; None where there is one stack.
+    """
+
+    buckets: int
+    max_distance: int
+    heads: int
+    bidirectional: bool
+    tensors: tuple[str, ...]
+    part: str | None = None
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        both = "both directions" if self.bidirectional else "causal"
+        shared = "shared by all layers" if len(self.tensors) == 1 else "one in each layer"
+        where = f" of the {self.part}" if self.part else ""
+        return (
+            f"bucketed bias, {self.buckets} buckets up to distance {self.max_distance} ({both}), "
+            f"{self.heads} heads, {shared}, added to the logits{where}"
+        )
+
+
+@dataclass(frozen=True)
+class RelativeTable:
+    """Learned vectors or numbers for clipped or bucketed distances, used inside attention.
+
+    Attributes
+    ----------
+    kind
+        ``"Shaw relative keys"``, ``"disentangled attention"`` (DeBERTa), or
+        ``"window bias"`` (Swin, BEiT: one number per head and two-dimensional offset).
+    distances
+        Rows of each tensor: how many distances or offsets are told apart.
+    tensors
+        The tensors that hold them.
+    acts_on
+        What they enter, for people: ``"queries against positions"`` and so on.
+    """
+
+    kind: Literal["Shaw relative keys", "disentangled attention", "window bias"]
+    distances: int
+    tensors: tuple[str, ...]
+    acts_on: str
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        count = "one tensor" if len(self.tensors) == 1 else f"{len(self.tensors)} tensors"
+        return f"{self.kind}, {self.distances} distances in {count}, {self.acts_on}"
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Positions from a convolution over the sequence (wav2vec 2.0): not a table.
+
+    Attributes
+    ----------
+    width
+        Frames that the kernel spans.
+    groups
+        Groups of channels that are convolved apart.
+    """
+
+    width: int
+    groups: int
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        return (
+            f"convolutional positions, not a table: a kernel of {self.width} frames in "
+            f"{self.groups} groups, added to the features"
+        )
+
+
+@dataclass(frozen=True)
+class NoPosition:
+    """Nothing adds, rotates or biases by position (NoPE)."""
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        return "no position encoding"
+
+
+Acting: TypeAlias = (
+    AddedTable | Rotary | Alibi | BucketedBias | RelativeTable | Convolution | NoPosition
+)
+
+
+def layers_line(layers: tuple[int, ...], layer_count: int) -> str:
+    """Return which of a model's layers are meant: all, or how many of how many."""
+    if len(layers) == layer_count:
+        return f"all {layer_count} layers"
+    return f"{len(layers)} of {layer_count} layers"
