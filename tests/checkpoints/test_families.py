@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from transformers.models.deberta.modeling_deberta import DebertaLayerNorm
 
 from poslens.checkpoints import load_table
 from poslens.checkpoints.families import FAMILIES
@@ -23,6 +24,7 @@ from poslens.errors import SourceError
 hf.utils.logging.disable_progress_bar()
 hf.utils.logging.set_verbosity_error()
 
+LAYER_NORMS = (torch.nn.LayerNorm, DebertaLayerNorm)
 VOCAB, WIDTH, LENGTH, SIGMA = 37, 42, 103, 0.057
 BERT_LIKE = {
     "vocab_size": VOCAB,
@@ -144,11 +146,13 @@ def bert_cases(name: str, config: Callable[[], object], **facts: object) -> list
         "roberta": (hf.RobertaModel, hf.RobertaForMaskedLM),
         "mpnet": (hf.MPNetModel, hf.MPNetForMaskedLM),
         "albert": (hf.AlbertModel, hf.AlbertForMaskedLM),
+        "deberta": (hf.DebertaModel, hf.DebertaForMaskedLM),
+        "deberta-v2": (hf.DebertaV2Model, hf.DebertaV2ForMaskedLM),
     }[name]
     adder = "embeddings.position_embeddings"
     return [
         Case(name, lambda: base(config()), adder, **facts),
-        Case(name, lambda: head(config()), f"{name}.{adder}", **facts),
+        Case(name, lambda: head(config()), f"{name.removesuffix('-v2')}.{adder}", **facts),
     ]
 
 
@@ -222,6 +226,8 @@ CASES = [
         positions=LENGTH - 2,
         offset=2,
     ),
+    *bert_cases("deberta", lambda: hf.DebertaConfig(**BERT_LIKE), positions=LENGTH),
+    *bert_cases("deberta-v2", lambda: hf.DebertaV2Config(**BERT_LIKE), positions=LENGTH),
     *bert_cases(
         "albert",
         lambda: hf.AlbertConfig(**BERT_LIKE | {"hidden_size": 12}, embedding_size=WIDTH),
@@ -363,7 +369,7 @@ def observe(model: torch.nn.Module, case: Case) -> tuple[np.ndarray, list[np.nda
 
     model.get_submodule(case.adder).register_forward_hook(take_added)
     for module in model.get_submodule(case.trunk).modules():
-        if isinstance(module, torch.nn.LayerNorm):
+        if isinstance(module, LAYER_NORMS):
             module.register_forward_hook(take_norm)
         elif type(module).__name__.endswith("Attention"):
             module.register_forward_pre_hook(stop)
@@ -375,7 +381,7 @@ def observe(model: torch.nn.Module, case: Case) -> tuple[np.ndarray, list[np.nda
 
 def saved(model: hf.PreTrainedModel, folder: Path) -> str:
     for index, module in enumerate(model.modules()):
-        if isinstance(module, torch.nn.LayerNorm) and module.weight is not None:
+        if isinstance(module, LAYER_NORMS) and module.weight is not None:
             torch.nn.init.normal_(module.weight, 1 + index / 100, 0.1)
     model.save_pretrained(folder)
     return str(folder)

@@ -81,6 +81,77 @@ class Config:
             raise self._wrong(key, value, "a string")
         return value
 
+    def has(self, key: str) -> bool:
+        """Whether the key is present and not null."""
+        return self.values.get(key) is not None
+
+    def first(self, *keys: str) -> str | None:
+        """Return the first key that is present and not null; None if none is."""
+        return next((key for key in keys if self.has(key)), None)
+
+    def count(self, default: int, *keys: str) -> int:
+        """Return a whole number of at least 1, under the first key that is present and not null.
+
+        Raises
+        ------
+        SourceError
+            If the value is none.
+        """
+        key = self.first(*keys)
+        if key is None:
+            return default
+        value = self.integer(key, default)
+        if value < 1:
+            raise self._wrong(key, value, "a whole number of at least 1")
+        return value
+
+    def signed(self, key: str, default: int) -> int:
+        """Return a whole number that may be negative, where that means unset.
+
+        Raises
+        ------
+        SourceError
+            If the value is none.
+        """
+        value = self.values.get(key, default)
+        return self.integer(key, default) if type(value) is not int or value >= 0 else -1
+
+    def switch(self, key: str, default: bool) -> bool:
+        """Return true or false; the default where the value is null as well.
+
+        Raises
+        ------
+        SourceError
+            If the value is neither.
+        """
+        return self.flag(key, default) if self.has(key) else default
+
+    def items(self, key: str, kind: type, *, fewest: int) -> list[Any] | None:
+        """Return a list, all of one JSON type; None where it is absent, null or empty.
+
+        Raises
+        ------
+        SourceError
+            If the value is no list, holds another type, or has fewer than ``fewest`` items.
+        """
+        value = self.values.get(key)
+        if value is None or value == []:
+            return None
+        if type(value) is not list or any(type(item) is not kind for item in value):
+            raise self._wrong(key, value, f"a list of {kind.__name__}")
+        if len(value) < fewest:
+            raise self._wrong(key, f"{len(value)} items", f"at least {fewest} items")
+        return value
+
+    def contradiction(self, problem: str, expected: str, got: str) -> SourceError:
+        """Return the error that says which of the config's values cannot both hold."""
+        return SourceError(
+            f"{problem} in {self.shown}",
+            expected=expected,
+            got=got,
+            remedy="correct the config, or restore it from where the model came from",
+        )
+
     def section(self, *keys: str) -> Config:
         """Return the section of the first key that is present and not null; empty if none is.
 

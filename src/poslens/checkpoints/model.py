@@ -283,8 +283,9 @@ class _Beside:
 def _unmet(part: Part, config: Config) -> str:
     """Return the first requirement of a part that the config contradicts, or ''."""
     for key, value in part.requires.items():
-        if config.text(key, value) != value:
-            return f"{key} {quoted(config.text(key))}, which adds no position table"
+        given = config.switch(key, value) if isinstance(value, bool) else config.text(key, value)
+        if given != value:
+            return f"{key} {quoted(given)}, which adds no position table"
     return ""
 
 

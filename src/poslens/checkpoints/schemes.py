@@ -10,6 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from poslens.errors import quoted
+
+# What ROPE_INIT_FUNCTIONS of transformers 5.23 knows; any other word is a file's own.
+KNOWN_SCALINGS = ("linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
+
+Pairing: TypeAlias = Literal["half", "interleaved"]
 Kind: TypeAlias = Literal["learned", "sinusoidal"]
 
 
@@ -81,7 +87,7 @@ class Rotary:
     key_heads: int
     layers: tuple[int, ...]
     layer_count: int
-    pairing: Literal["half", "interleaved"] = "half"
+    pairing: Pairing = "half"
     scaling: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
 
@@ -90,13 +96,21 @@ class Rotary:
         size = f"head dimension {self.head_dim}"
         if self.rotary_dim != self.head_dim:
             size += f" of which {self.rotary_dim} rotate"
-        scaled = f", {self.scaling['rope_type']} scaling" if self.scaling else ""
         interleaved = ", interleaved pairs" if self.pairing == "interleaved" else ""
         note = f" ({self.note})" if self.note else ""
         return (
-            f"RoPE, base {self.base:g}{scaled}, {size}{interleaved}, {self.query_heads} query and "
-            f"{self.key_heads} key heads, in {layers_line(self.layers, self.layer_count)}{note}"
+            f"RoPE, base {self.base:.10g}{self._scaled()}, {size}{interleaved}, "
+            f"{self.query_heads} query and {self.key_heads} key heads, "
+            f"in {layers_line(self.layers, self.layer_count)}{note}"
         )
+
+    def _scaled(self) -> str:
+        if not self.scaling:
+            return ""
+        word = str(self.scaling["rope_type"])
+        if word in KNOWN_SCALINGS:
+            return f", {word} scaling"
+        return f", scaled in a way unknown here, rope_type {quoted(word)}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,9 @@ class Alibi:
     symmetric
         Whether keys after the query are penalised as those before it (encoders), or are masked.
     max_bias
-        MPT's ``alibi_bias_max``: slopes are 2^(-max_bias·i/n). The paper's is 8.
+        MPT's ``alibi_bias_max``: slopes are 2^(-max_bias·i/n), i = 1…n. The paper's is 8. Where the
+        number of heads is no power of two, n is the next one, and the slopes of even i come
+        first, then those of odd i, as many as there are heads.
     scaled
         Whether the bias is divided by √d_k along with the logit (Falcon), or added after that.
     """
@@ -126,9 +142,11 @@ class Alibi:
     def line(self) -> str:
         """Return the record as one phrase."""
         both = "both directions" if self.symmetric else "causal"
+        largest = f", largest exponent {self.max_bias:.10g}" if self.max_bias != 8 else ""
+        scaled = ", divided by √d_k with them" if self.scaled else ""
         return (
-            f"ALiBi, {self.heads} slopes ({both}), added to the logits of all "
-            f"{self.layer_count} layers"
+            f"ALiBi, {self.heads} slopes ({both}){largest}, added to the logits of all "
+            f"{self.layer_count} layers{scaled}"
         )
 
 
@@ -145,7 +163,8 @@ class BucketedBias:
     bidirectional
         Whether half of the buckets are for keys after the query.
     tensors
-        The tensors that hold it, shape (bucket, head): one that all layers share, or one a layer.
+        The tensors that hold it, shape (bucket, head): one that all layers share, or one a layer;
+        none where the container lacks them.
     part
         ``"encoder"`` or ``"decoder"``; None where there is one stack.
     """
@@ -160,7 +179,9 @@ class BucketedBias:
     def line(self) -> str:
         """Return the record as one phrase."""
         both = "both directions" if self.bidirectional else "causal"
-        shared = "shared by all layers" if len(self.tensors) == 1 else "one in each layer"
+        shared = {0: "its numbers not in this container", 1: "shared by all layers"}.get(
+            len(self.tensors), "one in each layer"
+        )
         where = f" of the {self.part}" if self.part else ""
         return (
             f"bucketed bias, {self.buckets} buckets up to distance {self.max_distance} ({both}), "
@@ -180,7 +201,7 @@ class RelativeTable:
     distances
         Rows of each tensor: how many distances or offsets are told apart.
     tensors
-        The tensors that hold them.
+        The tensors that hold them; none where the container lacks them.
     acts_on
         What they enter, for people: ``"queries against positions"`` and so on.
     """
@@ -192,7 +213,9 @@ class RelativeTable:
 
     def line(self) -> str:
         """Return the record as one phrase."""
-        count = "one tensor" if len(self.tensors) == 1 else f"{len(self.tensors)} tensors"
+        count = {0: "tensors not in this container", 1: "one tensor"}.get(
+            len(self.tensors), f"{len(self.tensors)} tensors"
+        )
         return f"{self.kind}, {self.distances} distances in {count}, {self.acts_on}"
 
 

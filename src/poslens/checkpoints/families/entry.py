@@ -80,7 +80,7 @@ class Part:
     scheme: Callable[[Config], Kind] = lambda _: "learned"
     init_std: Callable[[Config], float] = initializer_range
     sections: tuple[str, ...] = ()
-    requires: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, str | bool] = field(default_factory=dict)
     formula: Callable[[Config], Formula] | None = None
 
 
