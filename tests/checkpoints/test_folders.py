@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from poslens.checkpoints import load_table
+from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.errors import PosLensError, SourceError
 
@@ -342,8 +343,9 @@ def test_permissions(unprivileged: Path, bert_tensors: Tensors) -> None:
 
 
 def test_a_file_that_vanishes(write_model: Write, bert_tensors: Tensors) -> None:
-    opened = SafetensorsFile(write_model(bert_tensors, BERT) / "model.safetensors")
-    opened.path.unlink()
+    path = write_model(bert_tensors, BERT) / "model.safetensors"
+    opened = SafetensorsFile(LocalFile(path))
+    path.unlink()
     with pytest.raises(SourceError, match=r"got 'No such file or directory'; check the path"):
         opened.read(POSITIONS)
 

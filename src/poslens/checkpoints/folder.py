@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.local_files import read_json_object, unreadable
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors, listed
@@ -71,7 +72,7 @@ class ShardedSafetensors(Tensors):
     def _shard_of(self, name: str) -> SafetensorsFile:
         file_name = self._weight_map[name]
         if file_name not in self._shards:
-            self._shards[file_name] = SafetensorsFile(self.index.parent / file_name)
+            self._shards[file_name] = SafetensorsFile(LocalFile(self.index.parent / file_name))
             self.opening_bytes += self._shards[file_name].opening_bytes
         shard = self._shards[file_name]
         if name not in shard.names():
@@ -106,7 +107,7 @@ def open_weights(folder: Path) -> Tensors:
         If there are none, or several files and neither of the usual names.
     """
     if (folder / SINGLE).is_file():
-        return SafetensorsFile(folder / SINGLE)
+        return SafetensorsFile(LocalFile(folder / SINGLE))
     if (folder / INDEX).is_file():
         return ShardedSafetensors(folder / INDEX)
     try:
@@ -115,7 +116,7 @@ def open_weights(folder: Path) -> Tensors:
         raise unreadable(folder, error) from error
     found = [path for path in files if path.suffix == ".safetensors"]
     if len(found) == 1:
-        return SafetensorsFile(found[0])
+        return SafetensorsFile(LocalFile(found[0]))
     if found:
         raise SourceError(
             f"several weight files in {quoted(folder)}",

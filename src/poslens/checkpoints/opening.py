@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
 from poslens.checkpoints.local_files import read_json_object
@@ -68,7 +69,7 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
     if path.name.endswith(INDEX_SUFFIX):
         return ShardedSafetensors(path), _config_in(path.parent)
     if path.suffix == ".safetensors":
-        return SafetensorsFile(path), _config_in(path.parent)
+        return SafetensorsFile(LocalFile(path)), _config_in(path.parent)
     if path.suffix == ".npz":
         return NpzFile(path), None
     raise SourceError(

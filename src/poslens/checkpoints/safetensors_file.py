@@ -12,10 +12,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
-from poslens.checkpoints.local_files import opened
+from poslens.checkpoints.byte_source import ByteSource
 from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors, require_readable
 from poslens.errors import SourceError, quoted
 
@@ -171,7 +170,7 @@ def _damaged(shown: str, expected: str, got: str) -> NoReturn:
 
 
 class SafetensorsFile(Tensors):
-    """A safetensors file on disk: opening reads its header, `read` one tensor's bytes.
+    """A safetensors file: opening reads its header, `read` one tensor's bytes.
 
     Raises
     ------
@@ -179,11 +178,12 @@ class SafetensorsFile(Tensors):
         If the file cannot be read, or its header is not sound.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.shown = path, quoted(path)
-        with opened(path) as (handle, size):
-            length = header_length(handle.read(LENGTH_BYTES), size, self.shown)
-            self._placed = parse_header(handle.read(length), size, self.shown)
+    def __init__(self, source: ByteSource) -> None:
+        self.source, self.shown = source, source.shown
+        first = source.read(0, min(LENGTH_BYTES, source.size))
+        length = header_length(bytes(first), source.size, self.shown)
+        text = source.read(LENGTH_BYTES, LENGTH_BYTES + length)
+        self._placed = parse_header(bytes(text), source.size, self.shown)
         self.opening_bytes = LENGTH_BYTES + length
 
     def names(self) -> Iterable[str]:
@@ -194,6 +194,11 @@ class SafetensorsFile(Tensors):
         """Return what the header says about a tensor."""
         return self._placed[name].entry
 
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Fetch the byte ranges of several tensors together."""
+        wanted = [self._placed[name] for name in names]
+        self.source.prefetch((one.start, one.stop) for one in wanted if one.entry.floating)
+
     def read(self, name: str) -> StoredTensor:
         """Read one tensor by its byte range.
 
@@ -202,17 +207,8 @@ class SafetensorsFile(Tensors):
         TableError
             If its dtype is not one that PosLens reads.
         SourceError
-            If the file has become shorter since it was opened.
+            If its bytes cannot be had, such as from a file that has become shorter.
         """
         tensor = self._placed[name]
         require_readable(tensor.entry, self.shown)
-        with opened(self.path) as (handle, _):
-            handle.seek(tensor.start)
-            raw = handle.read(tensor.stop - tensor.start)
-        if len(raw) != tensor.stop - tensor.start:
-            _damaged(
-                self.shown,
-                f"{tensor.stop - tensor.start} bytes for tensor {quoted(name)}",
-                f"{len(raw)} bytes (truncated)",
-            )
-        return StoredTensor(tensor.entry, raw)
+        return StoredTensor(tensor.entry, self.source.read(tensor.start, tensor.stop))
