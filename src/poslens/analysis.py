@@ -40,6 +40,7 @@ def analyze(
     nulls: int = 200,
     seed: int = 0,
     bars: Mapping[str, float] | None = None,
+    allow_full_download: bool = False,
     progress: Progress | None = None,
 ) -> Study:
     """Measure a position table, test the article's claims on it, and return the `Study`.
@@ -47,9 +48,8 @@ def analyze(
     Parameters
     ----------
     source
-        A folder with a ``config.json``, a ``.safetensors``, ``.npy`` or ``.npz`` file,
-        ``FILE::TENSOR``, ``sinusoidal:length=L,dim=d``, an array of shape (position, dim), or a
-        table from `poslens.load_table`.
+        Whatever `poslens.load_table` takes, such as ``"gpt2"``, a model folder or an array of
+        shape (position, dim); or a table that it gave.
     part
         Of a model with several tables, such as ``"encoder"`` or ``"decoder"``.
     rows
@@ -63,6 +63,8 @@ def analyze(
         Of the null draws, the bootstrap, and the probes' folds and pairs.
     bars
         Bars to use in place of the defaults, by claim.
+    allow_full_download
+        Whether to fetch a remote file whole where it cannot be read in part.
     progress
         Called with (what is being done, steps done, steps in all).
 
@@ -86,7 +88,12 @@ def analyze(
     'supported'
     """
     settings = _checked(view, nulls, seed, rows, bars)
-    table = source if isinstance(source, PositionTable) else load_table(source, part=part)
+    if isinstance(source, PositionTable):
+        table = source
+    else:
+        table = load_table(
+            source, part=part, allow_full_download=allow_full_download, progress=progress
+        )
     if rows is not None:
         table = table.slice_rows(*rows)
         settings = replace(settings, rows=_span(table))

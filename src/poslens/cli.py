@@ -50,8 +50,8 @@ def analyze(
     source: Annotated[
         str,
         typer.Argument(
-            help="A model folder, a .safetensors, .npy or .npz file, FILE::TENSOR, or "
-            "sinusoidal:length=L,dim=d.",
+            help="A model on the hub (gpt2, org/name@revision), a model folder, a .safetensors, "
+            ".npy or .npz file, its http(s) address, SOURCE::TENSOR, or sinusoidal:length=L,dim=d.",
             show_default=False,
         ),
     ],
@@ -69,6 +69,12 @@ def analyze(
     bar: Annotated[
         list[str] | None, typer.Option(metavar="CLAIM=VALUE", help="Change a claim's bar.")
     ] = None,
+    allow_full_download: Annotated[
+        bool,
+        typer.Option(
+            "--allow-full-download", help="Fetch a remote file whole if it cannot be read in part."
+        ),
+    ] = False,
     html: Annotated[str | None, typer.Option(help="Write the report to this file.")] = None,
     json: Annotated[
         str | None, typer.Option(help="Write the record to this file; - for standard output.")
@@ -85,6 +91,7 @@ def analyze(
                 check_writable(path)
         settings: dict[str, Any] = {"part": part, "view": view, "nulls": nulls, "seed": seed}
         settings["rows"] = None if rows is None else _parsed_rows(rows)
+        settings["allow_full_download"] = allow_full_download
         settings["bars"] = dict(_parsed_bar(text) for text in bar or [])
         with _progress() as progress:
             from poslens.analysis import analyze as run

@@ -9,9 +9,11 @@ import numpy as np
 from poslens.checkpoints.candidates import only_candidate
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.model import check_part, choose_table, find_tables, load_found
-from poslens.checkpoints.names import Located, Sinusoidal, parse_source
-from poslens.checkpoints.numpy_files import read_npy, stored_from_array
-from poslens.checkpoints.opening import Checkpoint, open_located
+from poslens.checkpoints.names import Sinusoidal, parse_source
+from poslens.checkpoints.numpy_files import NpyFile, stored_from_array
+from poslens.checkpoints.opening import Checkpoint, open_source
+from poslens.checkpoints.remote.access import Access
+from poslens.checkpoints.remote.meter import Meter, Progress
 from poslens.checkpoints.rows import check_entry, position_rows
 from poslens.checkpoints.table import PositionTable, Scheme, Source
 from poslens.checkpoints.tensors import StoredTensor, require_named
@@ -20,7 +22,12 @@ from poslens.errors import SourceError, quoted
 
 
 def load_table(
-    source: str | os.PathLike[str] | np.ndarray, *, part: str | None = None, tokens: bool = True
+    source: str | os.PathLike[str] | np.ndarray,
+    *,
+    part: str | None = None,
+    tokens: bool = True,
+    allow_full_download: bool = False,
+    progress: Progress | None = None,
 ) -> PositionTable:
     """Load the position table that a source names; only the bytes that are needed are read.
 
@@ -29,13 +36,18 @@ def load_table(
     source
         A model folder with a ``config.json`` and safetensors weights (one file, or shards with an
         index); a ``.safetensors``, ``.safetensors.index.json``, ``.npy`` or ``.npz`` file;
-        ``PATH::TENSOR`` for one tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``; or
-        a NumPy array. A weights file with a ``config.json`` beside it is read as that model.
+        a model on the hub, ``org/name[@revision]``; an http(s) address of a weights file;
+        ``SOURCE::TENSOR`` for one tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``;
+        or a NumPy array. A weights file with a ``config.json`` beside it is read as that model.
     part
         Which table, where a model has several: ``"text"`` or ``"vision"``, ``"encoder"`` or
         ``"decoder"``.
     tokens
         Whether to read the token table as well; it is the larger one.
+    allow_full_download
+        Whether to fetch a remote file whole where it cannot be read in part.
+    progress
+        Called with (words, bytes that have come, bytes in all) while a remote file is read.
 
     Returns
     -------
@@ -66,10 +78,8 @@ def load_table(
     if isinstance(named, Sinusoidal):
         check_part(part, [], uri)
         return _generated(named, uri)
-    if named.path.suffix == ".npy" and not named.path.is_dir():
-        check_part(part, [], uri)
-        return _from_npy(named, uri)
-    return table_of(open_located(named, uri), part, with_tokens=tokens)
+    access = Access(allow_full_download, Meter(progress))
+    return table_of(open_source(named, uri, access), part, with_tokens=tokens)
 
 
 def table_of(checkpoint: Checkpoint, part: str | None, *, with_tokens: bool) -> PositionTable:
@@ -106,21 +116,17 @@ def _from_model(
 def _from_tensors(checkpoint: Checkpoint, tensor: str | None) -> PositionTable:
     """Load a tensor of which nothing but its name is known."""
     tensors, uri = checkpoint.tensors, checkpoint.uri
+    if isinstance(tensors, NpyFile) and tensor is not None:
+        raise SourceError(
+            f"no tensor {quoted(tensor)} in {tensors.shown}",
+            expected="a path alone, because an .npy file holds one unnamed array",
+            remedy="leave '::' and what follows it out",
+        )
     if tensor is None:
         tensor = only_candidate(tensors, uri)
     require_named(tensor, tensors)
     check_entry(tensors.entry(tensor), 0, tensors.shown)
     return _bare(tensors.read(tensor), uri, tensors.shown, checkpoint.revision)
-
-
-def _from_npy(named: Located, uri: str) -> PositionTable:
-    if named.tensor is not None:
-        raise SourceError(
-            f"no tensor {quoted(named.tensor)} in {quoted(named.path)}",
-            expected="a path alone, because an .npy file holds one unnamed array",
-            remedy="leave '::' and what follows it out",
-        )
-    return _bare(read_npy(named.path), uri, quoted(named.path))
 
 
 def _bare(stored: StoredTensor, uri: str, shown: str, revision: str | None = None) -> PositionTable:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from poslens.errors import SourceError, quoted
-
-# Real ones are kilobytes; an index of a million tensors is still below this.
-LARGEST_JSON = 100_000_000
 
 
 @contextmanager
@@ -55,34 +51,4 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> SourceError:
         expected="a file or folder that can be read",
         got=quoted(error.strerror or error),
         remedy="check the path and its permissions",
-    )
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read, is larger than 100 MB, or is no JSON object.
-    """
-    with opened(path) as (handle, size):
-        if size > LARGEST_JSON:
-            raise _no_object(path, f"{size} bytes")
-        text = handle.read(LARGEST_JSON)
-    try:
-        value = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise _no_object(path, quoted(error)) from error
-    if not isinstance(value, dict):
-        raise _no_object(path, f"a JSON {type(value).__name__}")
-    return value
-
-
-def _no_object(path: Path, got: str) -> SourceError:
-    return SourceError(
-        f"cannot understand {quoted(path)}",
-        expected="one JSON object of at most 100 MB",
-        got=got,
-        remedy="restore the file from where the model came from",
     )

@@ -15,6 +15,9 @@ from poslens.errors import SourceError, quoted
 TENSOR_MARK = "::"
 MOST_ENTRIES = 2**28  # of a generated table: 2 GiB in float64
 
+# Of files that hold tensors; ``.safetensors.index.json`` ends in the second.
+FILE_SUFFIXES = (".safetensors", ".index.json", ".gguf", ".bin", ".pt", ".pth", ".npy", ".npz")
+
 USAGE = "sinusoidal:length=L,dim=d[,base=B]"
 
 
@@ -35,11 +38,29 @@ class Located:
     tensor: str | None = None
 
 
-def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located:
+@dataclass(frozen=True)
+class Address:
+    """A file at an http(s) address, and perhaps one tensor in it."""
+
+    url: str
+    tensor: str | None = None
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on the hub, ``org/name[@revision]``, and perhaps one file or tensor of it."""
+
+    repo: str
+    revision: str = "main"
+    file: str | None = None
+    tensor: str | None = None
+
+
+def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located | Address | HubModel:
     """Return what a source string names.
 
-    A path that exists is taken whole, even if it contains ``::``; an `os.PathLike` never names an
-    encoding, nor does ``./sinusoidal:…``.
+    A path that exists is taken whole, even if it contains ``::``, and before a model of that
+    name; an `os.PathLike` names neither an encoding nor a model, nor does ``./sinusoidal:…``.
 
     Raises
     ------
@@ -52,20 +73,46 @@ def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located:
     if _exists(text):
         return Located(Path(text))
     path, mark, tensor = text.partition(TENSOR_MARK)
-    if mark and _exists(path):
-        if tensor:
-            return Located(Path(path), tensor)
+    named = _named(path, tensor or None, remote=isinstance(source, str))
+    if named is not None and mark and not tensor:
         raise SourceError(
             f"no tensor is named in {quoted(text)}",
-            expected="PATH::TENSOR",
+            expected="SOURCE::TENSOR",
             got="nothing after '::'",
             remedy="name a tensor, or leave '::' out",
         )
-    raise SourceError(
-        f"nothing found at {quoted(path)}",
-        expected=f"a local file or folder, PATH::TENSOR, or {USAGE}",
-        remedy="check the path",
-    )
+    if named is None:
+        raise SourceError(
+            f"nothing found at {quoted(path)}",
+            expected="a local file or folder, a model on the hub (org/name), an http(s) address, "
+            f"or {USAGE}; perhaps with ::TENSOR",
+            remedy="check the path",
+        )
+    return named
+
+
+def _named(path: str, tensor: str | None, *, remote: bool) -> Located | Address | HubModel | None:
+    if _exists(path):
+        return Located(Path(path), tensor)
+    if not remote:
+        return None
+    if re.match("https?://", path, re.IGNORECASE):
+        return Address(path, tensor)
+    return _hub_model(path, tensor)
+
+
+def _hub_model(text: str, tensor: str | None) -> HubModel | None:
+    """Read ``name``, ``org/name`` or ``org/name/file``, each perhaps with ``@revision``."""
+    name, at, revision = text.partition("@")
+    parts = name.split("/")
+    if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in parts):
+        return None
+    # A file's name that is not there is a mistake in a path, and no model.
+    names_file = name.lower().endswith(FILE_SUFFIXES)
+    if names_file != (len(parts) > 2) or (at and not revision):
+        return None
+    file = "/".join(parts[2:]) if names_file else None
+    return HubModel("/".join(parts[:2]), revision or "main", file, tensor)
 
 
 def _exists(path: str) -> bool:

@@ -169,19 +169,49 @@ def stored_from_array(
     return StoredTensor(entry, data.reshape(-1).view(np.uint8).data)
 
 
-def read_npy(path: Path) -> StoredTensor:
-    """Read an ``.npy`` file.
+class NpyFile(Tensors):
+    """An ``.npy`` file: one array, whose name is empty.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shown
+        What messages call it, where that is not the path.
 
     Raises
     ------
     SourceError
-        If it cannot be read, or is damaged.
-    TableError
-        If its dtype is not one that PosLens reads.
+        If the file cannot be read, or is damaged.
     """
-    shown = quoted(path)
-    with opened(path) as (handle, size):
-        return read_npy_data(handle, parse_npy_header(handle, None, size, shown), shown)
+
+    def __init__(self, path: Path, shown: str | None = None) -> None:
+        self.path, self.shown = path, shown or quoted(path)
+        with opened(path) as (handle, size):
+            header = parse_npy_header(handle, None, size, self.shown)
+        self._entry, self.opening_bytes = header.entry, header.data_start
+
+    def names(self) -> Iterable[str]:
+        """Return the empty name."""
+        return ("",)
+
+    def entry(self, name: str) -> Entry:  # noqa: ARG002 - there is one
+        """Return what the header says."""
+        return self._entry
+
+    def read(self, name: str) -> StoredTensor:  # noqa: ARG002 - there is one
+        """Read the array.
+
+        Raises
+        ------
+        TableError
+            If its dtype is not one that PosLens reads.
+        SourceError
+            If the file cannot be read, or is damaged.
+        """
+        with opened(self.path) as (handle, size):
+            header = parse_npy_header(handle, None, size, self.shown)
+            return read_npy_data(handle, header, self.shown)
 
 
 class NpzFile(Tensors):
@@ -193,8 +223,8 @@ class NpzFile(Tensors):
         If the archive cannot be read, or a member is damaged or lies about its size.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.shown = path, quoted(path)
+    def __init__(self, path: Path, shown: str | None = None) -> None:
+        self.path, self.shown = path, shown or quoted(path)
         self._headers: dict[str, NpyHeader] = {}
         with self._archive() as archive:
             for info in archive.infolist():

@@ -1,4 +1,4 @@
-"""`open_checkpoint`: any source that holds tensors, to these tensors and the config beside them."""
+"""`open_source`: any source that holds tensors, to these tensors and the config beside them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
-from poslens.checkpoints.local_files import read_json_object
-from poslens.checkpoints.names import Located
-from poslens.checkpoints.numpy_files import NpzFile
+from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, open_sharded, open_weights
+from poslens.checkpoints.json_object import json_object
+from poslens.checkpoints.names import Address, HubModel, Located
+from poslens.checkpoints.numpy_files import NpyFile, NpzFile
+from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.tensors import Tensors
 from poslens.errors import SourceError, quoted
@@ -43,7 +44,25 @@ class Checkpoint:
     revision: str | None = None
 
 
-def open_located(named: Located, uri: str) -> Checkpoint:
+def open_source(named: Located | Address | HubModel, uri: str, access: Access) -> Checkpoint:
+    """Open a local folder or file, a model on the hub, or a file at an address.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or is no checkpoint.
+    """
+    if isinstance(named, Located):
+        return open_located(named, uri)
+    # Imported when asked for: the client takes longer to import than a file to read.
+    from poslens.checkpoints.remote.opening import open_address_source, open_hub_source
+
+    if isinstance(named, Address):
+        return open_address_source(named, access)
+    return open_hub_source(named, uri, access)
+
+
+def open_located(named: Located, uri: str, revision: str | None = None) -> Checkpoint:
     """Open a local folder or file, and the config that belongs to it, if there is one.
 
     Raises
@@ -52,7 +71,7 @@ def open_located(named: Located, uri: str) -> Checkpoint:
         If it cannot be read, or is no checkpoint.
     """
     tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
-    return Checkpoint(tensors, config, uri, named.tensor)
+    return Checkpoint(tensors, config, uri, named.tensor, revision)
 
 
 def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:
@@ -67,9 +86,11 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
             )
         return open_weights(path), config
     if path.name.endswith(INDEX_SUFFIX):
-        return ShardedSafetensors(path), _config_in(path.parent)
+        return open_sharded(path), _config_in(path.parent)
     if path.suffix == ".safetensors":
         return SafetensorsFile(LocalFile(path)), _config_in(path.parent)
+    if path.suffix == ".npy":
+        return NpyFile(path), None
     if path.suffix == ".npz":
         return NpzFile(path), None
     raise SourceError(
@@ -82,4 +103,4 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
 
 def _config_in(folder: Path) -> Config | None:
     path = folder / CONFIG
-    return Config(read_json_object(path), quoted(path)) if path.exists() else None
+    return Config(json_object(LocalFile(path)), quoted(path)) if path.exists() else None

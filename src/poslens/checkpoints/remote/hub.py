@@ -1,0 +1,168 @@
+"""Models on the hub: a cached snapshot if there is one, else the ranges that are needed.
+
+Endpoint, token, cache folder and offline mode are those of huggingface_hub: ``HF_ENDPOINT``,
+``HF_TOKEN``, ``HF_HOME``, ``HF_HUB_OFFLINE``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from poslens.checkpoints.byte_source import ByteSource
+from poslens.checkpoints.config import Config
+from poslens.checkpoints.folder import CONFIG, INDEX, SINGLE, holds_weights
+from poslens.checkpoints.json_object import json_object
+from poslens.checkpoints.names import HubModel
+from poslens.checkpoints.remote.access import Access
+from poslens.checkpoints.remote.http import AbsentError, request_headers
+from poslens.checkpoints.remote.remote_file import FIRST_BYTES, RemoteFile
+from poslens.checkpoints.remote.transfer import Link
+from poslens.checkpoints.safetensors_file import SafetensorsFile
+from poslens.checkpoints.sharded import Sharded
+from poslens.checkpoints.tensors import Tensors
+from poslens.errors import SourceError, quoted
+
+JSON_FIRST_BYTES = 1_000_000  # a config or an index comes with one request
+
+
+def cached_folder(model: HubModel) -> Path | None:
+    """Return the folder of a whole snapshot in huggingface_hub's cache; None if there is none.
+
+    Raises
+    ------
+    SourceError
+        If the name cannot be one of the hub.
+    """
+    found = _cached(model, CONFIG)
+    return found.parent if found is not None and holds_weights(found.parent) else None
+
+
+def cached_file(model: HubModel) -> Path | None:
+    """Return the named file of a snapshot in huggingface_hub's cache; None if it is not there.
+
+    Raises
+    ------
+    SourceError
+        If the name cannot be one of the hub.
+    """
+    return None if model.file is None else _cached(model, model.file)
+
+
+def _cached(model: HubModel, file: str) -> Path | None:
+    try:
+        validate_repo_id(model.repo)
+        found = try_to_load_from_cache(model.repo, file, revision=model.revision)
+    except (HFValidationError, ValueError) as error:
+        raise SourceError(
+            f"nothing found at {quoted(model.repo)}",
+            expected="a path, or the name of a model on the hub, such as gpt2 or org/name",
+            got=quoted(error),
+            remedy="check the name",
+        ) from error
+    return Path(found) if isinstance(found, str) else None
+
+
+def snapshot_commit(path: Path) -> str | None:
+    """Return the commit of a path in huggingface_hub's cache, which is a folder's name there."""
+    parts = path.parts
+    return parts[parts.index("snapshots") + 1] if "snapshots" in parts[:-1] else None
+
+
+class HubRepository:
+    """The files of one repository at one revision, opened by ranges.
+
+    Attributes
+    ----------
+    commit
+        That the first file belonged to, and all later ones are asked for at.
+    """
+
+    def __init__(self, model: HubModel, access: Access) -> None:
+        self.model, self._access = model, access
+        self.commit: str | None = None
+
+    def file(self, name: str, first_bytes: int = FIRST_BYTES) -> RemoteFile:
+        """Open a file.
+
+        Raises
+        ------
+        AbsentError
+            If there is no such file.
+        SourceError
+            If it cannot be read.
+        """
+        revision = self.commit or self.model.revision
+        url = hf_hub_url(self.model.repo, name, revision=revision, endpoint=constants.ENDPOINT)
+        place = f"{constants.ENDPOINT}/{self.model.repo}/{name}"
+        link = Link(url, request_headers(url), file=place, identity=f"{place}@{revision}")
+        found = RemoteFile(link, self._access, first_bytes)
+        self.commit = self.commit or found.version.commit
+        return found
+
+    def json(self, name: str) -> ByteSource:
+        """Open a JSON file, which comes with the first request.
+
+        Raises
+        ------
+        AbsentError, SourceError
+            As `file`.
+        """
+        return self.file(name, JSON_FIRST_BYTES)
+
+    def config(self) -> Config | None:
+        """Return the model's config; None if the repository has none.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read, or is no JSON object.
+        """
+        try:
+            source = self.json(CONFIG)
+        except AbsentError as error:
+            if error.whole_repository:
+                raise
+            return None
+        return Config(json_object(source), source.shown)
+
+    def weights(self) -> Tensors:
+        """Open ``model.safetensors``, or the files that its index names.
+
+        Raises
+        ------
+        AbsentError
+            If there is neither.
+        SourceError
+            If they cannot be read.
+        """
+        try:
+            return SafetensorsFile(self.file(SINGLE))
+        except AbsentError as error:
+            if error.whole_repository:
+                raise
+        index = self.json(INDEX)
+        return Sharded(index, lambda shard: SafetensorsFile(self.file(shard)))
+
+    def downloaded(self, name: str) -> Path:
+        """Download a whole file into huggingface_hub's cache, if that is allowed.
+
+        Raises
+        ------
+        AbsentError
+            If there is no such file.
+        SourceError
+            If it is not allowed, or cannot be read.
+        """
+        found = self.file(name)
+        found.require_leave("a format that can be read in part, such as safetensors")
+        try:
+            path = hf_hub_download(self.model.repo, name, revision=self.commit)
+        except (OSError, ValueError) as error:  # the hub's own errors are one or the other
+            raise SourceError(
+                f"cannot download {found.shown}", got=quoted(error), remedy="run again"
+            ) from error
+        return Path(path)

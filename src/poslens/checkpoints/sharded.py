@@ -1,0 +1,113 @@
+"""`Sharded`: a model in several files, with an index that says which tensor is in which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath, PureWindowsPath
+
+from poslens.checkpoints.byte_source import ByteSource
+from poslens.checkpoints.json_object import json_object
+from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors
+from poslens.errors import SourceError, quoted
+
+
+class Sharded(Tensors):
+    """Weight files with an index; one is opened when a tensor of it is first looked at.
+
+    Parameters
+    ----------
+    index
+        The index's JSON.
+    open_shard
+        From a file name beside the index, the container in it.
+
+    Raises
+    ------
+    SourceError
+        If the index is damaged, or names a file outside its folder.
+    """
+
+    def __init__(self, index: ByteSource, open_shard: Callable[[str], Tensors]) -> None:
+        self.shown, self.opening_bytes = index.shown, index.size
+        self._open_shard = open_shard
+        weight_map = json_object(index).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise self.unsound("an object weight_map", quoted(weight_map))
+        for name, shard in weight_map.items():
+            if not _is_inside(shard):
+                raise self.unsound(
+                    "file names within its folder", f"{quoted(shard)} for tensor {quoted(name)}"
+                )
+        self._weight_map: dict[str, str] = weight_map
+        self._shards: dict[str, Tensors] = {}
+
+    def files(self) -> list[str]:
+        """Return the names of all files, each once, sorted."""
+        return sorted(set(self._weight_map.values()))
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all tensors, in the index's order."""
+        return self._weight_map.keys()
+
+    def entry(self, name: str) -> Entry:
+        """Return what the shard's header says about a tensor.
+
+        Raises
+        ------
+        SourceError
+            If the shard is damaged, or does not hold the tensor.
+        """
+        return self._shard_of(name).entry(name)
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Fetch several tensors, those of one shard together.
+
+        Raises
+        ------
+        SourceError
+            If a shard is damaged, or does not hold its tensor.
+        """
+        by_file: dict[str, list[str]] = {}
+        for name in names:
+            by_file.setdefault(self._weight_map[name], []).append(name)
+        for wanted in by_file.values():
+            self._shard_of(wanted[0]).prefetch(wanted)
+
+    def read(self, name: str) -> StoredTensor:
+        """Read one tensor from its shard.
+
+        Raises
+        ------
+        TableError
+            If its dtype is not one that PosLens reads.
+        SourceError
+            If the shard is damaged, or does not hold the tensor.
+        """
+        return self._shard_of(name).read(name)
+
+    def unsound(self, expected: str, got: str) -> SourceError:
+        """Return the error for an index that does not fit its files."""
+        return SourceError(
+            f"{self.shown} does not fit its weight files",
+            expected=expected,
+            got=got,
+            remedy="download the model again",
+        )
+
+    def _shard_of(self, name: str) -> Tensors:
+        file_name = self._weight_map[name]
+        if file_name not in self._shards:
+            self._shards[file_name] = self._open_shard(file_name)
+            self.opening_bytes += self._shards[file_name].opening_bytes
+        shard = self._shards[file_name]
+        if name not in shard.names():
+            raise self.unsound(f"tensor {quoted(name)} in {quoted(file_name)}", "a file without it")
+        return shard
+
+
+def _is_inside(shard: object) -> bool:
+    """Whether an index entry is a relative path that never leaves the folder, on any system."""
+    if not isinstance(shard, str) or not shard or "\0" in shard:
+        return False
+    windows = PureWindowsPath(shard)
+    return not (windows.drive or windows.root or PurePosixPath(shard).root or ".." in windows.parts)
