@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -129,6 +129,7 @@ def test_the_smallest_tables_are_measured(length: int, dim: int) -> None:
         elements=st.floats(-1e3, 1e3, width=32) | st.sampled_from([0.0, 1.0]),
     )
 )
+@example(np.array([[1e-26], [0.0], [0.0]]))  # its squares vanish in float32
 @settings(max_examples=60, deadline=None)
 def test_any_array_gives_finite_numbers_reasons_or_an_error(rows: np.ndarray) -> None:
     try:

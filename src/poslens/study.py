@@ -93,7 +93,8 @@ class Study:
     source
         Where the table came from.
     length, dim
-        L positions of d dimensions, after any slicing of rows.
+        L positions of d dimensions, after any slicing of rows; None for a model that adds no
+        position table.
     measures
         Every measure by its name in the contract. Scalars, and profiles: a list over lags or
         components, or a mapping from a stride or shift (as text) to its value. None where a
@@ -109,17 +110,20 @@ class Study:
         Why a measure has no value, by its name.
     versions
         Of Python and of the libraries that computed the numbers.
+    recognised
+        In one line, what the model does with positions; empty where nothing says it.
     """
 
     source: Source
-    length: int
-    dim: int
+    length: int | None
+    dim: int | None
     measures: Mapping[str, Value]
     claims: tuple[Claim, ...]
     settings: Settings
     data: Mapping[str, Labelled]
     undefined: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    recognised: str = ""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -160,7 +164,7 @@ class Study:
             "schema": SCHEMA,
             "poslens": __version__,
             "source": asdict(self.source),
-            "table": {"length": self.length, "dim": self.dim},
+            "table": None if self.length is None else {"length": self.length, "dim": self.dim},
             "measures": scalars,
             "profiles": profiles,
             "claims": [_claim_record(claim) for claim in self.claims],
@@ -220,6 +224,7 @@ class Study:
             "settings": self.settings.as_json(),
             "undefined": dict(self.undefined),
             "versions": dict(self.versions),
+            "recognised": self.recognised,
             "data": list(self.data),
         }
 
@@ -231,7 +236,8 @@ class Study:
     def __repr__(self) -> str:
         counts = {v: sum(c.verdict == v for c in self.claims) for v in Verdict}
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-        return f"<Study of {quoted(self.source.uri)}: {self.length} × {self.dim}; {verdicts}>"
+        shape = "no table" if self.length is None else f"{self.length} × {self.dim}"
+        return f"<Study of {quoted(self.source.uri)}: {shape}; {verdicts}>"
 
 
 # The measures that are indexed: by lag, component, stride or shift. All others are one value.
@@ -299,6 +305,7 @@ def _study_from(record: dict[str, Any], tree: xr.DataTree) -> Study:
         data={name: _labelled_from(tree, name) for name in record["data"]},
         undefined=record["undefined"],
         versions=record["versions"],
+        recognised=record.get("recognised", ""),
     )
 
 

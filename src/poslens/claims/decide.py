@@ -66,21 +66,39 @@ def decide_all(evidence: Evidence, bars: Mapping[str, float] | None = None) -> t
     return tuple(decide(rule, evidence, changed.get(rule.id, rule.bar)) for rule in RULES)
 
 
+def decide_without_table(reason: str, bars: Mapping[str, float] | None = None) -> tuple[Claim, ...]:
+    """Return every claim for a model that adds no position table: none of them applies.
+
+    Parameters
+    ----------
+    reason
+        What the model does instead.
+    bars
+        Bars that differ from the defaults, by claim.
+
+    Raises
+    ------
+    SettingError
+        If ``bars`` names no claim, or holds no number.
+    """
+    changed = check_bars(bars or {})
+    return tuple(
+        # A bar that is a multiple of the table's size has no value without a table.
+        _inapplicable(rule, rule.needs or reason, math.nan if rule.bar_unit else limit)
+        for rule in RULES
+        for limit in [_limit(changed.get(rule.id, rule.bar), 1.0)]
+    )
+
+
 def decide(rule: Rule, evidence: Evidence, bar: float | None) -> Claim:
     """Return one claim: the value, its interval and null, and the verdict on them."""
-    limit = _limit(rule, evidence, bar)
+    limit = _limit(bar, rule.bar_unit(evidence) if rule.bar_unit else 1.0)
+    if rule.measure is None:
+        return _inapplicable(rule, rule.needs, limit)
     try:
         value = rule.measure(evidence)
     except NotApplicableError as reason:
-        return Claim(
-            rule.id,
-            rule.section,
-            rule.statement,
-            Verdict.NOT_APPLICABLE,
-            None,
-            _bar_text(rule, limit),
-            note=str(reason),
-        )
+        return _inapplicable(rule, str(reason), limit)
     interval = rule.interval(evidence) if rule.interval else None
     draws = evidence.draws(rule.null.null, rule.null.measure) if rule.null else np.empty(0)
     p_value = _p_value(value, draws, rule.relation) if draws.size else None
@@ -128,10 +146,20 @@ def verdict(
     return Verdict.INCONCLUSIVE
 
 
-def _limit(rule: Rule, evidence: Evidence, bar: float | None) -> float:
-    if bar is None:
-        return math.nan
-    return bar * rule.bar_unit(evidence) if rule.bar_unit else bar
+def _inapplicable(rule: Rule, reason: str, limit: float) -> Claim:
+    return Claim(
+        rule.id,
+        rule.section,
+        rule.statement,
+        Verdict.NOT_APPLICABLE,
+        None,
+        _bar_text(rule, limit),
+        note=reason,
+    )
+
+
+def _limit(bar: float | None, unit: float) -> float:
+    return math.nan if bar is None else bar * unit
 
 
 def _bar_text(rule: Rule, limit: float) -> str:

@@ -100,7 +100,7 @@ def permutation(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraw
 
 def random_walk(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws:
     """Draw ``trajectory.linear_r2`` and ``pca.pc1_index_correlation`` of random walks."""
-    single = rows.astype(np.float32)  # what is drawn is noise; its rounding does not matter
+    single = _single(centered(rows))  # what is drawn is noise; its rounding does not matter
     index = (np.arange(rows.shape[0]) - (rows.shape[0] - 1) / 2).astype(np.float32)
     index /= np.linalg.norm(index)
 
@@ -115,6 +115,14 @@ def random_walk(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraw
         }
 
     return NullDraws("random_walk", _gather(draw, draws, seed, 3, advance))
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """Values in float32, scaled so that their squares neither vanish nor overflow there.
+
+    What is drawn of them does not depend on their scale.
+    """
+    return np.asarray(values / np.abs(values).max(), np.float32)
 
 
 def random_walk_rotations(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws:
@@ -135,7 +143,7 @@ def random_walk_rotations(rows: Rows, draws: int, seed: int, advance: Advance) -
 def surrogate(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws:
     """Draw ``pca.explained`` (leading components), ``pca.n80``, ``pca.participation_ratio``."""
     length, dim = rows.shape
-    amplitude = np.abs(scipy.fft.rfft(centered(rows), axis=0, workers=-1))[1:].astype(np.float32)
+    amplitude = _single(np.abs(scipy.fft.rfft(centered(rows), axis=0, workers=-1))[1:])
     # Each frequency is two orthogonal unit waves along positions, the highest of an even length
     # one; a table's singular values are those of its coefficients on them (Parseval).
     amplitude *= np.sqrt(2 / length, dtype=np.float32)

@@ -45,9 +45,11 @@ class Rule:
         Its name, the article's section, and the statement in words.
     measure
         From the evidence to the value that is held against the bar; raises `NotApplicableError`.
+        None where a table does not decide it.
     relation, bar
-        The value supports the statement where it is ``<=`` or ``>=`` the bar. A rule without a bar
-        needs more than a table, and `measure` says what.
+        The value supports the statement where it is ``<=`` or ``>=`` the bar.
+    needs
+        What the statement needs more than a table; such a rule has neither measure nor bar.
     reading
         One line about the value, for people.
     interval
@@ -61,24 +63,18 @@ class Rule:
     id: str
     section: str
     statement: str
-    measure: Callable[[Evidence], float]
+    measure: Callable[[Evidence], float] | None = None
     relation: Literal["<=", ">="] = "<="
     bar: float | None = None
     reading: Callable[[Evidence, float], str] = readings.nothing
     interval: Callable[[Evidence], tuple[float, float]] | None = None
     null: NullTest | None = None
     bar_unit: Callable[[Evidence], float] | None = None
+    needs: str = ""
 
 
 def _of(name: str) -> Callable[[Evidence], float]:
     return lambda evidence: evidence.value(name)
-
-
-def _needs(what: str) -> Callable[[Evidence], float]:
-    def measure(evidence: Evidence) -> float:  # noqa: ARG001
-        raise NotApplicableError(what)
-
-    return measure
 
 
 def _frequency_deviation(evidence: Evidence) -> float:
@@ -133,7 +129,7 @@ RULES: tuple[Rule, ...] = (
         "order.blind_without_position",
         "1",
         "Self-attention without positions cannot tell ABC from CBA",
-        _needs(_BLOCK),
+        needs=_BLOCK,
     ),
     Rule(
         "sinusoid.many_frequencies",
@@ -287,31 +283,31 @@ RULES: tuple[Rule, ...] = (
         "attention.four_terms",
         "6",
         "The logits are the sum of four content and position terms",
-        _needs(_BLOCK),
+        needs=_BLOCK,
     ),
     Rule(
         "attention.position_contributes",
         "6, 9",
         "Position feeds the attention scores directly",
-        _needs(_BLOCK),
+        needs=_BLOCK,
     ),
     Rule(
         "attention.learns_distance",
         "8.2",
         "Attention learns relative distance",
-        _needs(_BLOCK),
+        needs=_BLOCK,
     ),
     Rule(
         "relative.distance_only",
         "7",
         "Relative schemes encode distance, not position",
-        _needs("speaks of relative schemes; this is a table added to the tokens"),
+        needs="needs the kernel of a relative scheme; a position table alone does not decide it",
     ),
     Rule(
         "relative.extrapolates",
         "7",
         "Relative schemes extrapolate to longer sequences",
-        _needs(_LAB),
+        needs=_LAB,
     ),
     Rule(
         "trajectory.small_noise",
@@ -338,12 +334,12 @@ RULES: tuple[Rule, ...] = (
         "training.stabler",
         "8.2",
         "A smooth table trains more stably",
-        _needs(_LAB),
+        needs=_LAB,
     ),
     Rule(
         "memory.compressible",
         "9",
         "The structure saves memory",
-        _needs("needs the model's loss with a compressed table"),
+        needs="needs the model's loss with a compressed table",
     ),
 )

@@ -51,6 +51,8 @@ def page(study: Study) -> str:
     from poslens.report.figures import FIGURES, Figure
 
     figures: list[Figure] = [draw(study) for draw in FIGURES]
+    if study.length is None:  # there is no table to draw
+        figures = [figure for figure in figures if not figure.missing]
     drawn = [
         {"id": f"plot-{figure.name}", "data": figure.data, "layout": figure.layout}
         for figure in figures

@@ -135,7 +135,13 @@ def provenance(study: Study) -> str:
         ("Family", source.family),
         ("Scheme", source.scheme),
         ("Rows left out before position 0", source.row_offset or None),
-        ("Shape", f"{study.length:,} positions × {study.dim:,} dimensions"),
+        ("Recognised", study.recognised or None),
+        (
+            "Shape",
+            None
+            if study.length is None
+            else f"{study.length:,} positions × {study.dim:,} dimensions",
+        ),
         ("Stored as", source.dtype),
         ("SHA-256", source.sha256),
         ("Bytes read", f"{source.bytes_read:,}"),

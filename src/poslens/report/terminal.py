@@ -18,6 +18,7 @@ _LONGEST_ID = 28
 _INDENT = 2
 _NOTE_LINES = 3
 _TITLE_LINES = 2
+_RECOGNISED_LINES = 6
 
 _COLOURS = {
     Verdict.SUPPORTED: "bold green",
@@ -84,6 +85,8 @@ def _header(study: Study, width: int) -> Iterator[Text]:
     named = [] if tensor is None or words.visible(tensor) in uri else [words.visible(tensor)]
     facts = " · ".join(named + words.table_facts(study))
     yield from _wrapped(facts, width, 0, _TITLE_LINES, "", keep_end=True)
+    if study.recognised:
+        yield from _wrapped(words.visible(study.recognised), width, 0, _RECOGNISED_LINES, "dim")
     counts = [(verdict, count) for verdict, count in words.verdict_counts(study) if count]
     summary = Text(" · ").join(
         Text(f"{count} {verdict}", _COLOURS[verdict]) for verdict, count in counts

@@ -165,6 +165,8 @@ def table_facts(study: Study) -> list[str]:
     facts = [visible(source.family)] if source.family else []
     if source.scheme != "unknown":
         facts.append(visible(source.scheme))
+    if study.length is None:
+        return [*facts, "no position table"]
     facts += [f"{study.length:,} × {study.dim:,}", f"{visible(settings.view)} view"]
     if settings.rows is not None:
         facts.append(f"rows {settings.rows[0]}:{settings.rows[1]}")
