@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -128,7 +128,7 @@ class Deberta:
         max_distance: int = MAX_DISTANCE,
         std: float = INIT_STD,
         seed: int = 0,
-    ) -> Self:
+    ) -> Deberta:
         """Return the table before training: entries from N(0, ``std``²), from a seed.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Learned:
         return f"Learned(length={self.length}, dim={self.dim})"
 
     @classmethod
-    def drawn(cls, length: int, dim: int, std: float = INIT_STD, seed: int = 0) -> Self:
+    def drawn(cls, length: int, dim: int, std: float = INIT_STD, seed: int = 0) -> Learned:
         """Return the table before training: entries from N(0, ``std``²), from a seed.
 
         Raises

@@ -19,7 +19,8 @@ def over_pairs(
     """Return a profile's values at every pair, shape (head, query_pos, key_pos)."""
     queries, keys = finite_positions(query_positions), finite_positions(key_positions)
     offsets = keys[None, :] - queries[:, None]
-    return profile(offsets.ravel()).reshape(-1, *offsets.shape)
+    biases = profile(offsets.ravel())
+    return biases.reshape(len(biases), *offsets.shape)
 
 
 def whole_offsets(

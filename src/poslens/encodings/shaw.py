@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -77,7 +77,7 @@ class Shaw:
         after: int | None = None,
         std: float = INIT_STD,
         seed: int = 0,
-    ) -> Self:
+    ) -> Shaw:
         """Return the vectors before training: entries from N(0, ``std``²), from a seed.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -128,7 +128,7 @@ class T5:
         causal: bool = False,
         std: float = INIT_STD,
         seed: int = 0,
-    ) -> Self:
+    ) -> T5:
         """Return the bias before training: numbers from N(0, ``std``²), from a seed.
 
         Raises
@@ -172,6 +172,7 @@ class T5:
         Raises
         ------
         SettingError
-            If an offset is no whole number.
+            If a position is no whole number.
         """
-        return over_pairs(self.profile, query_positions, key_positions)
+        queries, keys = whole_positions(query_positions), whole_positions(key_positions)
+        return over_pairs(self.profile, queries, keys)

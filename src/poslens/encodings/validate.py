@@ -23,7 +23,7 @@ def require_count(name: str, value: int, least: int = 1) -> None:
         If it is none, below ``least``, or above `MOST_ENTRIES`.
     """
     if not hasattr(value, "__index__") or not least <= value <= MOST_ENTRIES:
-        bound = f"at most {MOST_ENTRIES}" if value > least else f"at least {least}"
+        bound = f"at most {MOST_ENTRIES}" if value > MOST_ENTRIES else f"at least {least}"
         raise SettingError(
             "a setting is out of range",
             expected=f"a whole number of {bound} for {name}",
