@@ -109,7 +109,7 @@ def test_buckets_that_cannot_be() -> None:
         SettingError, match=r"32 buckets .*: expected a max_distance above 8, .*got 8"
     ):
         T5.drawn(6, max_distance=8)
-    with pytest.raises(SettingError, match="above 16, .*got 16"):
+    with pytest.raises(SettingError, match=r"above 16, .*got 16"):
         T5.drawn(6, max_distance=16, causal=True)
     with pytest.raises(SettingError, match="at least 1 for heads, got 0"):
         T5.drawn(0)
@@ -120,7 +120,7 @@ def test_buckets_that_cannot_be() -> None:
     with pytest.raises(SettingError, match="at most 268435456 entries, got 32 × 10000000"):
         T5.drawn(10_000_000)
     with pytest.raises(
-        SettingError, match="these values: expected .* finite numbers only, got nan"
+        SettingError, match=r"these values: expected .* finite numbers only, got nan"
     ):
         T5(np.full((32, 6), np.nan))
     with pytest.raises(SettingError, match=r"at least one number, .*, got shape \(32, 0\)"):
@@ -128,9 +128,9 @@ def test_buckets_that_cannot_be() -> None:
 
 
 def test_offsets_that_cannot_be() -> None:
-    with pytest.raises(SettingError, match="whole offsets: the scheme has none .*, got 2.5"):
+    with pytest.raises(SettingError, match=r"whole offsets: the scheme has none .*, got 2.5"):
         t5_buckets(np.array([1, 2.5]))
-    with pytest.raises(SettingError, match="got 0.5"):
+    with pytest.raises(SettingError, match=r"got 0.5"):
         T5.drawn(6).bias(np.array([0.5]), np.arange(3))
     with pytest.raises(SettingError, match=r"offsets from -2\^53 to 2\^53, got 1e\+30"):
         t5_buckets(np.array([1e30]))

@@ -255,4 +255,4 @@ def _read(kind: Any, word: str) -> Any:
 
 def _nearest(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else ""
+    return f"the nearest is {close[0]}" if close else ""
