@@ -153,6 +153,8 @@ def test_heads_that_cannot_rotate(head_dim: int, more: dict[str, float], message
 def test_positions_and_heads_that_do_not_fit() -> None:
     with pytest.raises(SettingError, match="no value there: expected finite positions, got nan"):
         Rope(12).rotation(np.array([0.0, np.nan]))
+    with pytest.raises(SettingError, match=r"positions from -2\^53 to 2\^53, got 1e\+17"):
+        Rope(12).rotation(np.array([1e17]))
     with pytest.raises(
         SettingError, match=r"expected shape \(…, position, 12\), got shape \(3, 14"
     ):

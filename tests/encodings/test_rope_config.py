@@ -63,7 +63,7 @@ def test_without_a_context() -> None:
         ({"rope_type": "linear", "factor": True}, "expected a number for factor, got 'True'"),
         ({"rope_type": "linear", "factor": float("nan")}, "a number for factor, got 'nan'"),
         ({"rope_type": "linear", "factor": 10**400}, "a number for factor, got '1000"),
-        ({"rope_type": "linear", "factor": -1}, "above 0 for factor, got -1.0"),
+        ({"rope_type": "linear", "factor": -1}, "at most 1000000000 for factor, got -1.0"),
         ({"rope_type": "linear", "factor": 2, "wave": 3}, "by linear: expected factor, got 'wave'"),
         ({"rope_type": "linear", "factor": 2, "part": 3}, "expected factor, got 'part'"),
         ({"rope_type": "default", "factor": 2.0}, "by default: expected no values, got 'factor'"),

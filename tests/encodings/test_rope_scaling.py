@@ -174,26 +174,48 @@ def test_the_limits_of_each_rule() -> None:
 
 
 @pytest.mark.parametrize(
+    "scaling",
+    [
+        Linear(1e-9),
+        Linear(1e9),
+        Dynamic(1e9, 1),
+        Yarn(1e9, 1, mscale=1e9, mscale_all_dim=1e-9),
+        Yarn(1e-9, 2**28, beta_fast=1e9, beta_slow=1e-9, truncate=False),
+        LongRope(1e9, 2, (1e-9, 1e9), (1e9, 1e-9)),
+        Llama3(1e9, 2**28, 1e-9, 1e9),
+        Proportional(0.5, 1e-9),
+    ],
+)
+@pytest.mark.parametrize("base", [1.5, 1e308])
+def test_no_setting_that_is_taken_leaves_float64(scaling: Scaling, base: float) -> None:
+    at = np.array([-(2.0**53), 0, 0.1, 2.0**53])
+    for length in (1, 2**28):
+        cos, sin = Rope(4, base, scaling=scaling).rotation(at, length)
+        size = scaling.amplitude**2
+        np.testing.assert_allclose(cos**2 + sin**2, np.full((4, 2), size), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Linear(0.0), "finite number above 0 for factor, got 0.0"),
-        (lambda: Linear(float("nan")), "finite number above 0 for factor, got nan"),
+        (lambda: Linear(0.0), "at least 1e-09 and at most 1000000000 for factor, got 0.0"),
+        (lambda: Linear(float("nan")), "for factor, got nan"),
         (lambda: Dynamic(2.0, 0), "whole number of at least 1 for original, got 0"),
         (lambda: Rope(2, scaling=Dynamic(2.0, 9)), "one plane: expected at least 4 .*, got 2"),
-        (lambda: Yarn(float("inf"), 9), "above 0 for factor, got inf"),
-        (lambda: Yarn(2.0, 9, beta_fast=0.5), "of at least 1 for beta_fast, got 0.5"),
-        (lambda: Yarn(2.0, 9, beta_slow=0.0), "above 0 for beta_slow, got 0.0"),
-        (lambda: Yarn(2.0, 9, mscale=-1.0), "of at least 0 for mscale, got -1.0"),
+        (lambda: Yarn(float("inf"), 9), "for factor, got inf"),
+        (lambda: Yarn(2.0, 9, beta_fast=0.5), "of at least 1 and .* for beta_fast, got 0.5"),
+        (lambda: Yarn(2.0, 9, beta_slow=0.0), "for beta_slow, got 0.0"),
+        (lambda: Yarn(2.0, 9, mscale=-1.0), "of at least 0 and .* for mscale, got -1.0"),
         (lambda: Rope(8, 1.0, scaling=Yarn(2.0, 9)), "above 1 for base, got 1.0"),
         (lambda: LongRope(2.0, 1, (1.0,), (1.0,)), "at least 2 for original, got 1"),
-        (lambda: LongRope(2.0, 9, (1.0, 0.0), (1.0,)), "above 0 for short_factor, got 0.0"),
-        (lambda: LongRope(2.0, 9, (1.0,), (1.0,), -2.0), "at least 0 for attention_factor"),
+        (lambda: LongRope(2.0, 9, (1.0, 0.0), (1.0,)), "for short_factor, got 0.0"),
+        (lambda: LongRope(2.0, 9, (1.0,), (1.0,), -2.0), "at least 0 and .* for attention_factor"),
         (
             lambda: Rope(8, scaling=LongRope(2.0, 9, (1.0,) * 4, (1.0,) * 3)),
             "long_factor does not fit 8 rotated dimensions: expected 4 numbers, .* got 3",
         ),
-        (lambda: Llama3(2.0, 9, 4.0, 4.0), "above 4 for high_freq_factor, got 4.0"),
-        (lambda: Llama3(2.0, 9, 0.0, 4.0), "above 0 for low_freq_factor, got 0.0"),
+        (lambda: Llama3(2.0, 9, 4.0, 4.0), "above 4 and .* for high_freq_factor, got 4.0"),
+        (lambda: Llama3(2.0, 9, 0.0, 4.0), "for low_freq_factor, got 0.0"),
         (lambda: Proportional(1.5), "at least 0 and at most 1 for part, got 1.5"),
         (lambda: Rope(8).frequencies(0), "at least 1 for length, got 0"),
     ],

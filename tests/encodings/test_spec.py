@@ -166,7 +166,7 @@ def test_a_scaling_brings_its_own_keys() -> None:
         ("rope:head_dim=64,factor=4", "keys among head_dim, base, .*, got 'factor=4'"),
         (ROPE + "bent", "scaling as one of default, linear, .*, got 'bent'"),
         (ROPE + "linear", "a decimal number for factor, got no factor"),
-        (ROPE + "linear,factor=0", "finite number above 0 for factor, got 0.0"),
+        (ROPE + "linear,factor=0", "at least 1e-09 .* for factor, got 0.0"),
         (ROPE + "yarn,factor=2", "a whole number for original, got no original"),
         (ROPE + "yarn,factor=2,original=9,beta_fst=1", "the nearest is beta_fast"),
         (

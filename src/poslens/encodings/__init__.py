@@ -10,20 +10,11 @@ from poslens.encodings.deberta import Deberta, log_buckets
 from poslens.encodings.learned import Learned
 from poslens.encodings.nope import Nope
 from poslens.encodings.protocol import Acts, AddsTable, Biases, Encoding, Rotates
-from poslens.encodings.registry import ENCODINGS
+from poslens.encodings.registry import ENCODINGS, SCALINGS
 from poslens.encodings.rope import Rope
 from poslens.encodings.rope_config import scaling_from
-from poslens.encodings.rope_scaling import (
-    SCALINGS,
-    Dynamic,
-    Linear,
-    Llama3,
-    LongRope,
-    Proportional,
-    Scaling,
-    Unscaled,
-    Yarn,
-)
+from poslens.encodings.rope_per_plane import Llama3, LongRope, Yarn
+from poslens.encodings.rope_scaling import Dynamic, Linear, Proportional, Scaling, Unscaled
 from poslens.encodings.shaw import Shaw
 from poslens.encodings.sinusoidal import sinusoidal_rows, sinusoidal_table
 from poslens.encodings.sinusoids import Concatenated, Sinusoidal, Whisper

@@ -22,8 +22,8 @@ from poslens.encodings.pairs import gathered, whole_offsets
 from poslens.encodings.protocol import Acts
 from poslens.encodings.validate import (
     INIT_STD,
-    drawn,
     frozen,
+    noise,
     require_count,
     whole_positions,
 )
@@ -146,7 +146,7 @@ class Deberta:
         require_count("dim", dim)
         _require_span(buckets, max_distance)
         span = max_distance if buckets is None else buckets
-        return cls(drawn(std, seed, 2 * span, dim), buckets, max_distance)
+        return cls(noise(std, seed, 2 * span, dim), buckets, max_distance)
 
     @property
     def span(self) -> int:

@@ -11,8 +11,8 @@ from poslens.axes import Positions, Rows
 from poslens.encodings.protocol import Acts
 from poslens.encodings.validate import (
     INIT_STD,
-    drawn,
     frozen,
+    noise,
     require_count,
     whole_positions,
 )
@@ -57,7 +57,7 @@ class Learned:
         """
         require_count("length", length)
         require_count("dim", dim)
-        return cls(drawn(std, seed, length, dim))
+        return cls(noise(std, seed, length, dim))
 
     @property
     def length(self) -> int:

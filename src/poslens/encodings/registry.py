@@ -1,6 +1,6 @@
-"""Every scheme by its name.
+"""Every scheme by its name, and every scaling of RoPE by its own.
 
-Adding a scheme is one module and one line here: its encoding string follows from the builder's
+Adding a scheme is one module and one line here: its encoding string follows from its builder's
 signature.
 """
 
@@ -14,6 +14,8 @@ from poslens.encodings.learned import Learned
 from poslens.encodings.nope import Nope
 from poslens.encodings.protocol import Encoding
 from poslens.encodings.rope import Rope
+from poslens.encodings.rope_per_plane import Llama3, LongRope, Yarn
+from poslens.encodings.rope_scaling import Dynamic, Linear, Proportional, Scaling, Unscaled
 from poslens.encodings.shaw import Shaw
 from poslens.encodings.sinusoids import Concatenated, Sinusoidal, Whisper
 from poslens.encodings.t5 import T5
@@ -32,6 +34,11 @@ ENCODINGS: dict[str, type[Encoding]] = {
         Deberta,
         Nope,
     )
+}
+
+SCALINGS: dict[str, type[Scaling]] = {
+    scaling.rope_type: scaling
+    for scaling in (Unscaled, Linear, Dynamic, Yarn, LongRope, Llama3, Proportional)
 }
 
 

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from poslens.encodings.rope_scaling import SCALINGS, Scaling
+from poslens.encodings.registry import SCALINGS
+from poslens.encodings.rope_scaling import Scaling
 from poslens.errors import SettingError, quoted
 
 # transformers' words where a field has another name here.

@@ -23,8 +23,8 @@ from poslens.encodings.pairs import gathered, whole_offsets
 from poslens.encodings.protocol import Acts
 from poslens.encodings.validate import (
     INIT_STD,
-    drawn,
     frozen,
+    noise,
     require_count,
     whole_positions,
 )
@@ -96,7 +96,7 @@ class Shaw:
         require_count("head_dim", head_dim)
         require_count("before", before, 0)
         require_count("after", after, 0)
-        return cls(drawn(std, seed, before + after + 1, head_dim), before)
+        return cls(noise(std, seed, before + after + 1, head_dim), before)
 
     @property
     def after(self) -> int:

@@ -15,13 +15,30 @@ from poslens.errors import SettingError
 
 
 @dataclass(frozen=True)
-class Sinusoidal:
+class _Sinusoids:
+    """What the three have in common."""
+
+    dim: int
+    base: float = BASE
+
+    def __post_init__(self) -> None:
+        require_count("dim", self.dim)
+        require_number("base", self.base, 1.0)
+
+    @property
+    def parameters(self) -> int:
+        """None: the formula is fixed."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Sinusoidal(_Sinusoids):
     """Sines and cosines interleaved, as in the paper.
 
     Attributes
     ----------
     dim
-        d, at least 1; with an odd d the last column is a sine without its cosine.
+        d, at least 1; with an odd d the last sine has no cosine.
     base
         The longest wavelength over 2π, at least 1.
 
@@ -35,62 +52,30 @@ class Sinusoidal:
     acts: ClassVar[Acts] = "adds"
     paper: ClassVar[str] = "Vaswani et al. 2017, section 3.5"
 
-    dim: int
-    base: float = BASE
-
-    def __post_init__(self) -> None:
-        require_count("dim", self.dim)
-        require_number("base", self.base, 1.0)
-
-    @property
-    def parameters(self) -> int:
-        """None: the formula is fixed."""
-        return 0
-
     def table(self, positions: Positions) -> Rows:
-        """Return the rows of any finite positions, shape (position, dim)."""
+        """Return the rows of any positions, shape (position, dim)."""
         return sinusoidal_rows(finite_positions(positions), self.dim, self.base)
 
 
 @dataclass(frozen=True)
-class Concatenated:
-    """The paper's columns, all sines first and all cosines second (Marian, GPT-J's angles).
+class Concatenated(_Sinusoids):
+    """The paper's columns, all sines first and all cosines second (Marian, Pegasus).
 
-    Attributes
-    ----------
-    dim, base
-        As for `Sinusoidal`.
-
-    Raises
-    ------
-    SettingError
-        If a setting is out of its range.
+    Its settings are those of `Sinusoidal`.
     """
 
     name: ClassVar[str] = "concatenated"
     acts: ClassVar[Acts] = "adds"
     paper: ClassVar[str] = "Vaswani et al. 2017, section 3.5, columns reordered"
 
-    dim: int
-    base: float = BASE
-
-    def __post_init__(self) -> None:
-        require_count("dim", self.dim)
-        require_number("base", self.base, 1.0)
-
-    @property
-    def parameters(self) -> int:
-        """None: the formula is fixed."""
-        return 0
-
     def table(self, positions: Positions) -> Rows:
-        """Return the rows of any finite positions, shape (position, dim)."""
+        """Return the rows of any positions, shape (position, dim)."""
         rows = sinusoidal_rows(finite_positions(positions), self.dim, self.base)
         return np.concatenate([rows[:, 0::2], rows[:, 1::2]], axis=1)
 
 
 @dataclass(frozen=True)
-class Whisper:
+class Whisper(_Sinusoids):
     """Sines first, cosines second, and the last wavelength exactly 2π·base (Whisper).
 
     The frequencies are base^(-i/(d/2-1)), i = 0 … d/2-1, where the paper has base^(-i/(d/2)).
@@ -113,13 +98,9 @@ class Whisper:
     acts: ClassVar[Acts] = "adds"
     paper: ClassVar[str] = "Radford et al. 2022, section 2.2; the `sinusoids` of its code"
 
-    dim: int
-    base: float = BASE
-
     def __post_init__(self) -> None:
-        require_count("dim", self.dim, 4)
-        require_number("base", self.base, 1.0)
-        if self.dim % 2:
+        super().__post_init__()
+        if self.dim < 4 or self.dim % 2:
             raise SettingError(
                 f"cannot pair {self.dim} dimensions",
                 expected="an even dim of at least 4",
@@ -127,17 +108,12 @@ class Whisper:
             )
 
     @property
-    def parameters(self) -> int:
-        """None: the formula is fixed."""
-        return 0
-
-    @property
     def frequencies(self) -> PerPlane:
         """Radians per position of each pair of columns, shape (plane,)."""
         half = self.dim // 2
-        return self.base ** (-np.arange(half) / (half - 1))
+        return np.asarray(self.base ** (-np.arange(half) / (half - 1)))
 
     def table(self, positions: Positions) -> Rows:
-        """Return the rows of any finite positions, shape (position, dim)."""
+        """Return the rows of any positions, shape (position, dim)."""
         angles = finite_positions(positions)[:, None] * self.frequencies
         return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)

@@ -16,8 +16,8 @@ from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from poslens.encodings.protocol import AddsTable, Encoding
-from poslens.encodings.registry import ENCODINGS, builder
-from poslens.encodings.rope_scaling import SCALINGS, Scaling
+from poslens.encodings.registry import ENCODINGS, SCALINGS, builder
+from poslens.encodings.rope_scaling import Scaling
 from poslens.encodings.validate import require_count, require_entries
 from poslens.errors import SettingError, SourceError, quoted
 

@@ -14,8 +14,8 @@ from poslens.encodings.pairs import over_pairs
 from poslens.encodings.protocol import Acts
 from poslens.encodings.validate import (
     INIT_STD,
-    drawn,
     frozen,
+    noise,
     require_count,
     whole_positions,
 )
@@ -138,7 +138,7 @@ class T5:
         """
         require_count("heads", heads)
         require_count("buckets", buckets)
-        return cls(drawn(std, seed, buckets, heads), max_distance, causal)
+        return cls(noise(std, seed, buckets, heads), max_distance, causal)
 
     @property
     def buckets(self) -> int:

@@ -1,4 +1,4 @@
-"""What every scheme requires of its settings and positions, checked once, with one wording."""
+"""What every scheme requires of its settings, positions and arrays, with one wording."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poslens.errors import SettingError
 
 MOST_ENTRIES = 2**28  # of an array that a scheme makes: 2 GiB in float64
 INIT_STD = 0.02  # GPT-2's and BERT's initializer_range
-WHOLE = 2.0**53  # beyond it float64 cannot tell neighbouring positions apart
+FURTHEST = 2.0**53  # beyond it float64 cannot tell neighbouring positions apart
 
 
 def require_count(name: str, value: int, least: int = 1) -> None:
@@ -69,7 +69,7 @@ def require_entries(*shape: int) -> None:
         )
 
 
-def drawn(std: float, seed: int, *shape: int) -> Float[np.ndarray, "..."]:
+def noise(std: float, seed: int, *shape: int) -> Float[np.ndarray, "..."]:
     """Return an array from N(0, ``std``²), its own generator seeded.
 
     Raises
@@ -116,10 +116,11 @@ def finite_positions(
     Raises
     ------
     SettingError
-        If one is NaN or infinite.
+        If one is NaN, infinite, or beyond ±2^53.
     """
     values = np.asarray(positions, dtype=np.float64)
     _require(np.isfinite(values), values, f"finite {what}s")
+    _require(np.abs(values) <= FURTHEST, values, f"{what}s from -2^53 to 2^53")
     return values
 
 
@@ -135,7 +136,6 @@ def whole_positions(
     """
     values = finite_positions(positions, what)
     _require(values == np.rint(values), values, f"whole {what}s: the scheme has none between them")
-    _require(np.abs(values) <= WHOLE, values, f"{what}s from -2^53 to 2^53")
     return values.astype(np.int64)
 
 
