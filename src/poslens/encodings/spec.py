@@ -1,8 +1,8 @@
 """Encoding strings such as ``rope:head_dim=64,scaling=linear,factor=4``, and what they name.
 
-The keys of a scheme are the parameters of its `builder`, and ``length``, the positions
-that are looked at. Where a parameter is itself a rule with fields, as RoPE's scaling is, its word
-chooses the rule, whose fields are then keys as well.
+The keys of a scheme are the parameters of its `builder`, and ``length``, the positions that are
+looked at. Where a parameter is itself a rule with fields, as RoPE's scaling is, its word chooses
+the rule, whose fields are then keys as well.
 """
 
 from __future__ import annotations

@@ -142,5 +142,5 @@ def whole_positions(
 def _require(good: np.ndarray, values: np.ndarray, expected: str) -> None:
     if not good.all():
         raise SettingError(
-            "the scheme has no value there", expected=expected, got=f"{values[~good][0]:.17g}"
+            "the scheme has no value there", expected=expected, got=f"{float(values[~good][0])}"
         )
