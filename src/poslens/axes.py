@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Real
 
 POSITION = "position"  # t: the index of a row of a position table
 BLOCK = "block"  # runs of neighbouring positions, averaged
@@ -25,6 +25,14 @@ LEADING_COMPONENT = "leading_component"  # the first few of them
 TURNS = "turns"  # m: full turns of a helix over the table
 FAMILY = "family"  # families of curves fitted to the cosine profile
 QUANTILE = "quantile"  # quantiles over null draws
+HEAD = "head"  # attention heads
+HEAD_DIM = "head_dim"  # the d_k coordinates of a head's query or key
+QUERY_POS = "query_pos"  # t: the position that attends
+KEY_POS = "key_pos"  # s: the position that is attended to
+OFFSET = "offset"  # s - t: from the query to the key, negative for keys before it
+PLANE = "plane"  # the planes in which RoPE rotates, and the frequencies of a sinusoid
+BUCKET = "bucket"  # runs of distances that share one learned number
+DISTANCE = "distance"  # rows of a table of relative vectors
 
 Rows: TypeAlias = Float[np.ndarray, "position dim"]
 TokenRows: TypeAlias = Float[np.ndarray, "token dim"]
@@ -39,3 +47,20 @@ PerComponent: TypeAlias = Float[np.ndarray, "component"]
 PerLeadingComponent: TypeAlias = Float[np.ndarray, "leading_component"]
 Scores: TypeAlias = Float[np.ndarray, "position leading_component"]
 Directions: TypeAlias = Float[np.ndarray, "dim direction"]
+Positions: TypeAlias = Real[np.ndarray, "position"]
+QueryPositions: TypeAlias = Real[np.ndarray, "query_pos"]
+KeyPositions: TypeAlias = Real[np.ndarray, "key_pos"]
+Offsets: TypeAlias = Real[np.ndarray, "offset"]
+PerPlane: TypeAlias = Float[np.ndarray, "plane"]
+Angles: TypeAlias = Float[np.ndarray, "position plane"]
+Planes: TypeAlias = Complex[np.ndarray, "*lead position plane"]  # x_1 + i·x_2 of each plane
+HeadRows: TypeAlias = Float[np.ndarray, "*lead position head_dim"]
+PerHead: TypeAlias = Float[np.ndarray, "head"]
+PairBias: TypeAlias = Float[np.ndarray, "head query_pos key_pos"]
+OffsetBias: TypeAlias = Float[np.ndarray, "head offset"]
+BucketValues: TypeAlias = Float[np.ndarray, "bucket head"]
+HeadVector: TypeAlias = Float[np.ndarray, "head head_dim"]
+Queries: TypeAlias = Float[np.ndarray, "head query_pos head_dim"]
+Keys: TypeAlias = Float[np.ndarray, "head key_pos head_dim"]
+DistanceRows: TypeAlias = Float[np.ndarray, "distance head_dim"]
+HeadDistances: TypeAlias = Float[np.ndarray, "head distance head_dim"]

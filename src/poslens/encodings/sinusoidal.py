@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from jaxtyping import Real
 
-from poslens.axes import Rows
-
-Positions: TypeAlias = Real[np.ndarray, "position"]
+from poslens.axes import Positions, Rows
 
 BASE = 10_000.0  # the paper's; wavelengths run from 2π to BASE · 2π
 
