@@ -13,13 +13,14 @@ from poslens._version import __version__
 if TYPE_CHECKING:
     from poslens import claims, encodings, errors, geometry, nulls
     from poslens.analysis import analyze
-    from poslens.checkpoints import PositionTable, load_table
+    from poslens.checkpoints import Description, PositionTable, describe, load_table
     from poslens.claims import Claim, Verdict
     from poslens.errors import PosLensError
     from poslens.study import Study, open_study
 
 __all__ = [
     "Claim",
+    "Description",
     "PosLensError",
     "PositionTable",
     "Study",
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "analyze",
     "claims",
+    "describe",
     "encodings",
     "errors",
     "geometry",
@@ -37,11 +39,13 @@ __all__ = [
 
 _HOMES = {
     "Claim": "poslens.claims",
+    "Description": "poslens.checkpoints",
     "PosLensError": "poslens.errors",
     "PositionTable": "poslens.checkpoints",
     "Study": "poslens.study",
     "Verdict": "poslens.claims",
     "analyze": "poslens.analysis",
+    "describe": "poslens.checkpoints",
     "load_table": "poslens.checkpoints",
     "open_study": "poslens.study",
 }

@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from poslens.checkpoints import load_table
-from poslens.checkpoints.names import Located, Sinusoidal, parse_source
+from poslens.checkpoints.names import Address, HubModel, Located, parse_source
+from poslens.encodings import EncodingSpec, Sinusoidal
 from poslens.encodings.sinusoidal import sinusoidal_table
 from poslens.errors import SourceError
 
@@ -18,17 +19,15 @@ from poslens.errors import SourceError
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("sinusoidal:length=512,dim=768", Sinusoidal(512, 768, 10_000.0)),
-        ("sinusoidal:dim=7,length=3", Sinusoidal(3, 7)),
-        ("sinusoidal:length=3,dim=1,base=500000", Sinusoidal(3, 1, 500_000.0)),
-        ("sinusoidal:base=1e4,length=3,dim=1", Sinusoidal(3, 1)),
-        ("sinusoidal:base=1.5,length=3,dim=1", Sinusoidal(3, 1, 1.5)),
+        ("sinusoidal:length=512,dim=768", EncodingSpec(Sinusoidal(768), 512)),
+        ("sinusoidal:base=1e4,length=3,dim=1", EncodingSpec(Sinusoidal(1), 3)),
+        ("sinusoidal:dim=7,length=3,base=1.5", EncodingSpec(Sinusoidal(7, 1.5), 3)),
     ],
 )
-def test_encoding_strings(text: str, expected: Sinusoidal) -> None:
+def test_encoding_strings(text: str, expected: EncodingSpec) -> None:
     assert parse_source(text) == expected
     table = load_table(text)
-    rows = sinusoidal_table(expected.length, expected.dim, expected.base)
+    rows = sinusoidal_table(expected.length, expected.encoding.dim, expected.encoding.base)
     np.testing.assert_array_equal(table.rows, rows)
     assert (table.source.scheme, table.source.family) == ("sinusoidal", None)
     assert (table.source.uri, table.source.bytes_read) == (text, 0)
@@ -40,34 +39,25 @@ def test_encoding_strings(text: str, expected: Sinusoidal) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("", r"each once, got ''"),
-        ("length=5", r"a whole number of at least 1 for dim, got no dim"),
-        ("dim=5", r"a whole number of at least 3 for length, got no length"),
+        ("", r"of at least 3 for length, got no length"),
+        ("length=5", r"a whole number for dim, got no dim"),
         ("length=2,dim=4", r"at least 3 for length, got '2'"),
-        ("length=5,dim=0", r"at least 1 for dim, got '0'"),
+        ("length=5,dim=0", r"at least 1 for dim, got 0"),
         ("length=5.0,dim=4", r"at least 3 for length, got '5.0'"),
-        ("length=-5,dim=4", r"at least 3 for length, got '-5'"),
         ("length=1_000,dim=4", r"at least 3 for length, got '1_000'"),
-        ("length= 5,dim=4", r"at least 3 for length, got ' 5'"),
         ("length=٥,dim=4", r"at least 3 for length, got '٥'"),
-        ("length=5,dim=four", r"at least 1 for dim, got 'four'"),
-        ("length=5,dim=4,", r"each once, got ''"),
-        ("length=5,dim=4,theta=3", r"each once, got 'theta=3'"),
-        ("length=5,dim=4,length=6", r"each once, got 'length=6'"),
-        ("length=5,dim=4\n", r"at least 1 for dim, got '4\\n'"),
-        ("length=5,dim=4,base=0", r"of at least 1 for base, got '0'"),
-        ("length=5,dim=4,base=nan", r"of at least 1 for base, got 'nan'"),
-        ("length=5,dim=4,base=inf", r"of at least 1 for base, got 'inf'"),
-        ("length=5,dim=4,base=-3", r"of at least 1 for base, got '-3'"),
-        (f"length=5,dim=4,base={'9' * 300}e99", r"a finite base"),
-        ("length=999999999999,dim=999999999999", r"at most 268435456 entries, got 9999"),
-        (f"length={'9' * 5000},dim=1", r"at least 3 for length, got '999"),
+        ("length=5,dim=4,", r"keys among length, dim, base, got ''"),
+        ("length=5,dim=4,length=6", r"each key once, got 'length' twice"),
+        ("length=5,dim=4\n", r"a whole number for dim, got '4\\n'"),
+        ("length=5,dim=4,base=nan", r"a decimal number for base, got 'nan'"),
+        (f"length=5,dim=4,base={'9' * 300}e99", r"a finite number of at least 1 for base"),
+        ("length=999999999999,dim=999999999999", r"at most 268435456 for dim"),
     ],
 )
 def test_encoding_strings_that_cannot_be_used(settings: str, message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
         load_table(f"sinusoidal:{settings}")
-    assert str(caught.value).endswith("write sinusoidal:length=L,dim=d[,base=B]")
+    assert str(caught.value).endswith("write sinusoidal:length=…,dim=…[,base=10000]")
     assert str(caught.value).isprintable()
 
 
@@ -80,7 +70,8 @@ def test_encoding_strings_that_cannot_be_used(settings: str, message: str) -> No
         ("::wpe", r"nothing found at ''"),
         ("a\0b", r"nothing found at 'a\\x00b'"),
         ("x" * 5000, r"nothing found at 'xxx.*…'"),
-        ("rope:dim=3", r"nothing found at 'rope:dim=3'.* or sinusoidal:length=L,dim=d"),
+        ("rope:dim=3", r"cannot understand 'rope:dim=3': expected keys among head_dim, base"),
+        ("mpope:dim=3", r"nothing found at 'mpope:dim=3'.* or sinusoidal:length=…,dim=…"),
         ("a\nb\x1b[2J", r"nothing found at 'a\\nb\\x1b\[2J'"),
     ],
 )
@@ -106,7 +97,7 @@ def test_a_path_is_never_an_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     name = "sinusoidal:length=5,dim=3"
     Path(name).mkdir()
-    assert isinstance(parse_source(name), Sinusoidal)
+    assert isinstance(parse_source(name), EncodingSpec)
     assert parse_source(Path(name)) == Located(Path(name))
     assert parse_source(f"./{name}") == Located(Path(name))
 
@@ -220,3 +211,36 @@ def test_a_path_that_is_not_utf8_can_be_written_about(tmp_path: Path) -> None:
     np.save(path, np.arange(12.0).reshape(4, 3))
     uri = load_table(path).source.uri
     assert uri.encode("utf-8").endswith(b"\\udcff.npy")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpt2", HubModel("gpt2")),
+        ("org/name", HubModel("org/name")),
+        ("org/name@v1.0", HubModel("org/name", "v1.0")),
+        ("org/name@refs/pr/3::wpe.weight", HubModel("org/name", "refs/pr/3", None, "wpe.weight")),
+        ("org/name/sub/x.gguf@main", HubModel("org/name", "main", "sub/x.gguf")),
+        ("https://host/a/x.safetensors", Address("https://host/a/x.safetensors")),
+        ("HTTP://host:80/x.npz::a b", Address("HTTP://host:80/x.npz", "a b")),
+    ],
+)
+def test_what_is_elsewhere(text: str, expected: HubModel | Address) -> None:
+    assert parse_source(text) == expected
+
+
+def test_a_path_is_taken_before_a_model_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("org", "name").mkdir(parents=True)
+    assert parse_source("org/name") == Located(Path("org/name"))
+    assert parse_source("org/name::wpe") == Located(Path("org/name"), "wpe")
+
+
+@pytest.mark.parametrize(
+    "text", ["x.safetensors", "org/x.npy", "a/b/c", "../org/name", "org/name@", "~/model", "org//x"]
+)
+def test_what_can_only_have_been_a_path_is_not_looked_for_elsewhere(text: str) -> None:
+    with pytest.raises(SourceError, match=r"nothing found at .*a model on the hub \(org/name\)"):
+        parse_source(text)

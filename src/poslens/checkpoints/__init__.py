@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from poslens.checkpoints.describe import describe
+from poslens.checkpoints.description import Description
 from poslens.checkpoints.load import load_table
 from poslens.checkpoints.table import PositionTable, Source
 
-__all__ = ["PositionTable", "Source", "load_table"]
+__all__ = ["Description", "PositionTable", "Source", "describe", "load_table"]

@@ -9,6 +9,7 @@ from poslens.checkpoints.families import FAMILIES, Family
 from poslens.checkpoints.model import Found, find_tables
 from poslens.checkpoints.schemes import Acting, AddedTable, NoPosition
 from poslens.checkpoints.tensors import Tensors
+from poslens.errors import quoted
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,18 @@ class Description:
 
     def line(self) -> str:
         """Return what was recognised as one line."""
-        what = "; ".join(scheme.line() for scheme in self.schemes)
+        what = "; ".join(scheme.line() for scheme in self.schemes) or "nothing recognised"
         context = f"; context {self.context}" if self.context is not None else ""
-        return f"{self.family or 'unknown model'}: {what}{context}; read {self._read()}"
+        name = f"{quoted(self.family)[1:-1]}: " if self.family else ""
+        return f"{name}{what}{context}{self._read()}"
 
     def __str__(self) -> str:
         return self.line()
 
     def _read(self) -> str:
-        return f"{self.opening_bytes:,} bytes of config and header"
+        if not self.opening_bytes:
+            return ""
+        return f"; read {self.opening_bytes:,} bytes of header"
 
 
 def describe_model(tensors: Tensors, config: Config) -> Description | None:

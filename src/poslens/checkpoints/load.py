@@ -9,16 +9,25 @@ import numpy as np
 from poslens.checkpoints.candidates import only_candidate
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.model import check_part, choose_table, find_tables, load_found
-from poslens.checkpoints.names import Sinusoidal, parse_source
 from poslens.checkpoints.numpy_files import NpyFile, stored_from_array
-from poslens.checkpoints.opening import Checkpoint, open_source
+from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter, Progress
 from poslens.checkpoints.rows import check_entry, position_rows
-from poslens.checkpoints.table import PositionTable, Scheme, Source
+from poslens.checkpoints.sources import GivenArray, NamedEncoding, Opened, open_any
+from poslens.checkpoints.table import FEWEST_POSITIONS, PositionTable, Scheme, Source
 from poslens.checkpoints.tensors import StoredTensor, require_named
-from poslens.encodings.sinusoidal import sinusoidal_table
+from poslens.encodings.learned import Learned
+from poslens.encodings.protocol import AddsTable
+from poslens.encodings.spec import usage
 from poslens.errors import SourceError, quoted
+
+ACTS = {
+    "adds": "adds a table to the embeddings",
+    "rotates": "rotates queries and keys",
+    "biases": "biases the logits",
+    "nothing": "knows no positions",
+}
 
 
 def load_table(
@@ -62,38 +71,26 @@ def load_table(
     TableError
         If the tensor is no position table: its shape, dtype or values forbid it.
     """
-    if isinstance(source, np.ndarray):
-        check_part(part, [], "array")
-        return _bare(stored_from_array(source), "array", "the array")
-    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
-        raise SourceError(
-            "cannot use this source",
-            expected="a string, a path or a NumPy array",
-            got=type(source).__name__,
-            remedy="pass the path of a model folder or a file",
-        )
-    # A path need not be valid UTF-8, but what is written about it must be.
-    uri = os.fspath(source).encode("utf-8", "backslashreplace").decode()
-    named = parse_source(source)
-    if isinstance(named, Sinusoidal):
-        check_part(part, [], uri)
-        return _generated(named, uri)
-    access = Access(allow_full_download, Meter(progress))
-    return table_of(open_source(named, uri, access), part, with_tokens=tokens)
+    opened = open_any(source, Access(allow_full_download, Meter(progress)))
+    return table_of(opened, part, with_tokens=tokens)
 
 
-def table_of(checkpoint: Checkpoint, part: str | None, *, with_tokens: bool) -> PositionTable:
-    """Load the position table of an opened checkpoint.
+def table_of(opened: Opened, part: str | None, *, with_tokens: bool) -> PositionTable:
+    """Load the position table of an opened source.
 
     Raises
     ------
     SourceError, TableError
         As `load_table`.
     """
-    if checkpoint.config is not None:
-        return _from_model(checkpoint, checkpoint.config, part, with_tokens=with_tokens)
-    check_part(part, [], checkpoint.uri)
-    return _from_tensors(checkpoint, checkpoint.tensor)
+    if isinstance(opened, Checkpoint) and opened.config is not None:
+        return _from_model(opened, opened.config, part, with_tokens=with_tokens)
+    check_part(part, [], opened.uri)
+    if isinstance(opened, GivenArray):
+        return _bare(stored_from_array(opened.array), opened.uri, "the array")
+    if isinstance(opened, NamedEncoding):
+        return _generated(opened)
+    return _from_tensors(opened, opened.tensor)
 
 
 def _from_model(
@@ -141,16 +138,39 @@ def _bare(stored: StoredTensor, uri: str, shown: str, revision: str | None = Non
     )
 
 
-def _generated(named: Sinusoidal, uri: str) -> PositionTable:
-    rows = sinusoidal_table(named.length, named.dim, named.base)
+def _generated(named: NamedEncoding) -> PositionTable:
+    encoding, length = named.spec.encoding, named.spec.length
+    if not isinstance(encoding, AddsTable):
+        raise SourceError(
+            f"{quoted(named.uri)} adds no position table",
+            expected="an encoding that adds one: sinusoidal, concatenated, whisper or learned",
+            got=f"{encoding.name}, which {ACTS[encoding.acts]}",
+            remedy="compare it with others by `poslens compare`",
+        )
+    if length is None:
+        raise SourceError(
+            f"{quoted(named.uri)} does not say how many positions",
+            expected=f"length=L with at least {FEWEST_POSITIONS} positions",
+            remedy=f"write {usage(encoding.name)}",
+        )
+    rows = encoding.table(np.arange(length))
+    learned = isinstance(encoding, Learned)
+    missing = {
+        "tokens": "a generated table has no token table beside it",
+        "norm_scales": "a generated table has no normalisation after it",
+    }
+    if not learned:
+        missing["init_std"] = "the table is a formula and was not drawn from a distribution"
     return PositionTable(
         rows,
-        _source(stored_from_array(rows), uri, "sinusoidal", bytes_read=0),
-        missing={
-            "tokens": "a generated table has no token table beside it",
-            "norm_scales": "a generated table has no normalisation after it",
-            "init_std": "the table is a formula and was not drawn from a distribution",
-        },
+        _source(
+            stored_from_array(rows),
+            named.uri,
+            "learned" if learned else "sinusoidal",
+            bytes_read=0,
+        ),
+        init_std=encoding.init_std if isinstance(encoding, Learned) else None,
+        missing=missing,
     )
 
 

@@ -6,28 +6,17 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from poslens.checkpoints.table import FEWEST_POSITIONS
-from poslens.encodings.sinusoidal import BASE
+from poslens.encodings.spec import EncodingSpec, names_encoding, parse_encoding, usage
 from poslens.errors import SourceError, quoted
 
 TENSOR_MARK = "::"
-MOST_ENTRIES = 2**28  # of a generated table: 2 GiB in float64
 
 # Of files that hold tensors; ``.safetensors.index.json`` ends in the second.
 FILE_SUFFIXES = (".safetensors", ".index.json", ".gguf", ".bin", ".pt", ".pth", ".npy", ".npz")
 
-USAGE = "sinusoidal:length=L,dim=d[,base=B]"
-
-
-@dataclass(frozen=True)
-class Sinusoidal:
-    """A generated table: ``sinusoidal:length=L,dim=d[,base=B]``."""
-
-    length: int
-    dim: int
-    base: float = BASE
+USAGE = usage("sinusoidal")
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class HubModel:
     tensor: str | None = None
 
 
-def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located | Address | HubModel:
+def parse_source(source: str | os.PathLike[str]) -> EncodingSpec | Located | Address | HubModel:
     """Return what a source string names.
 
     A path that exists is taken whole, even if it contains ``::``, and before a model of that
@@ -68,8 +57,8 @@ def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located | Addre
         If the encoding string is wrong, or nothing is at the path.
     """
     text = os.fspath(source)
-    if isinstance(source, str) and text.partition(":")[0] == "sinusoidal":
-        return _parse_sinusoidal(text)
+    if isinstance(source, str) and names_encoding(text):
+        return parse_encoding(text, fewest=FEWEST_POSITIONS)
     if _exists(text):
         return Located(Path(text))
     path, mark, tensor = text.partition(TENSOR_MARK)
@@ -127,39 +116,3 @@ def _exists(path: str) -> bool:
         ) from error
     except (OSError, ValueError):  # too long, or a null byte: no such path can exist
         return False
-
-
-def _parse_sinusoidal(text: str) -> Sinusoidal:
-    settings: dict[str, str] = {}
-    for item in text.partition(":")[2].split(","):
-        key, mark, value = item.partition("=")
-        if not mark or key not in ("length", "dim", "base") or key in settings:
-            _wrong(text, "length=…, dim=… and perhaps base=…, each once", quoted(item))
-        settings[key] = value
-    length = _whole_number(text, settings, "length", FEWEST_POSITIONS)
-    dim = _whole_number(text, settings, "dim", 1)
-    if length * dim > MOST_ENTRIES:
-        _wrong(text, f"at most {MOST_ENTRIES} entries", f"{length} × {dim}")
-    base = settings.get("base", str(BASE))
-    if not re.fullmatch(r"[0-9]{1,300}(\.[0-9]{0,300})?(e[0-9]{1,2})?", base) or float(base) < 1:
-        _wrong(text, "a decimal number of at least 1 for base", quoted(base))
-    if float(base) == float("inf"):
-        _wrong(text, "a finite base", quoted(base))
-    return Sinusoidal(length, dim, float(base))
-
-
-def _whole_number(text: str, settings: dict[str, str], key: str, least: int) -> int:
-    expected = f"a whole number of at least {least} for {key}"
-    if key not in settings:
-        _wrong(text, expected, f"no {key}")
-    value = settings[key]
-    # Twelve digits are beyond any table, and int() would take signs, spaces and underscores.
-    if not re.fullmatch("[0-9]{1,12}", value) or int(value) < least:
-        _wrong(text, expected, quoted(value))
-    return int(value)
-
-
-def _wrong(text: str, expected: str, got: str) -> NoReturn:
-    raise SourceError(
-        f"cannot understand {quoted(text)}", expected=expected, got=got, remedy=f"write {USAGE}"
-    )

@@ -243,6 +243,54 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class BareTable:
+    """What looks like a position table where nothing says what it is.
+
+    Attributes
+    ----------
+    shape
+        Of the tensor.
+    tensor
+        Its name; None for an array without one.
+    """
+
+    shape: tuple[int, ...]
+    tensor: str | None
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        what = f"tensor {quoted(self.tensor)}" if self.tensor else "an array"
+        size = " × ".join(map(str, self.shape)) or "one number"
+        return f"{what} of {size}, of which nothing says how positions use it"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A scheme that an encoding string names.
+
+    Attributes
+    ----------
+    settings
+        The scheme with its settings.
+    acts
+        What it does, for people.
+    parameters
+        Trained numbers that it owns.
+    paper
+        Where it was described.
+    """
+
+    settings: str
+    acts: str
+    parameters: int
+    paper: str
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        return f"{self.settings}, {self.acts}, {self.parameters} trained numbers ({self.paper})"
+
+
+@dataclass(frozen=True)
 class NoPosition:
     """Nothing adds, rotates or biases by position (NoPE)."""
 
@@ -252,7 +300,15 @@ class NoPosition:
 
 
 Acting: TypeAlias = (
-    AddedTable | Rotary | Alibi | BucketedBias | RelativeTable | Convolution | NoPosition
+    AddedTable
+    | Rotary
+    | Alibi
+    | BucketedBias
+    | RelativeTable
+    | Convolution
+    | NoPosition
+    | BareTable
+    | Encoded
 )
 
 

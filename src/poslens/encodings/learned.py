@@ -27,6 +27,8 @@ class Learned:
     ----------
     rows
         The vectors, shape (position, dim); kept as a read-only copy in float64.
+    init_std
+        σ that they were drawn with; None where that is not known.
 
     Raises
     ------
@@ -39,6 +41,7 @@ class Learned:
     paper: ClassVar[str] = "Gehring et al. 2017, section 3.1"
 
     rows: Rows
+    init_std: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", frozen(self.rows, "rows"))
@@ -57,7 +60,7 @@ class Learned:
         """
         require_count("length", length)
         require_count("dim", dim)
-        return cls(noise(std, seed, length, dim))
+        return cls(noise(std, seed, length, dim), std)
 
     @property
     def length(self) -> int:
