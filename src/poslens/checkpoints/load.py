@@ -8,7 +8,8 @@ import numpy as np
 
 from poslens.checkpoints.candidates import only_candidate
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.model import check_part, choose_table, find_tables, load_found
+from poslens.checkpoints.finding import check_part, choose_table, find_tables
+from poslens.checkpoints.model import load_found
 from poslens.checkpoints.names import Located, Sinusoidal, parse_source
 from poslens.checkpoints.numpy_files import read_npy, stored_from_array
 from poslens.checkpoints.opening import Checkpoint, open_located

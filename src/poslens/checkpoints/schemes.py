@@ -32,27 +32,34 @@ class AddedTable:
     offset
         Stored rows before position 0.
     tensor
-        The tensor's name; None where the checkpoint stores none and the formula is used.
+        The tensor's name; None where the checkpoint stores none and the formula is used, or where
+        the container lacks it.
     part
         Of a model with several tables: ``"encoder"``, ``"decoder"`` and so on.
+    token_factor
+        What token vectors are multiplied by before the table is added to them.
     """
 
     kind: Kind
-    length: int
-    dim: int
+    length: int | None
+    dim: int | None
     offset: int = 0
     tensor: str | None = None
     part: str | None = None
+    token_factor: float = 1.0
 
     def line(self) -> str:
         """Return the record as one phrase."""
+        times = f"{self.token_factor:.6g} times " if self.token_factor != 1 else ""
+        where = f" in the {self.part}" if self.part else ""
+        return f"{self.kind} table {self._size()}, added to {times}the embedding{where}"
+
+    def _size(self) -> str:
+        if self.length is None or self.dim is None:
+            return "that is not in this container"
         rows = f", its first {self.offset} rows not positions" if self.offset else ""
         stored = "" if self.tensor else ", computed and not stored"
-        where = f" in the {self.part}" if self.part else ""
-        return (
-            f"{self.kind} table of {self.length} positions × {self.dim} dimensions"
-            f"{rows}{stored}, added to the embedding{where}"
-        )
+        return f"of {self.length} positions × {self.dim} dimensions{rows}{stored}"
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,8 @@ class BucketedBias:
         none where the container lacks them.
     part
         ``"encoder"`` or ``"decoder"``; None where there is one stack.
+    gated
+        Whether each query scales its biases by a gate of its own content (WavLM).
     """
 
     buckets: int
@@ -175,6 +184,7 @@ class BucketedBias:
     bidirectional: bool
     tensors: tuple[str, ...]
     part: str | None = None
+    gated: bool = False
 
     def line(self) -> str:
         """Return the record as one phrase."""
@@ -183,9 +193,10 @@ class BucketedBias:
             len(self.tensors), "one in each layer"
         )
         where = f" of the {self.part}" if self.part else ""
+        gated = ", times a gate of each query" if self.gated else ""
         return (
             f"bucketed bias, {self.buckets} buckets up to distance {self.max_distance} ({both}), "
-            f"{self.heads} heads, {shared}, added to the logits{where}"
+            f"{self.heads} heads, {shared}{gated}, added to the logits{where}"
         )
 
 
@@ -220,24 +231,58 @@ class RelativeTable:
 
 
 @dataclass(frozen=True)
+class ContinuousBias:
+    """Swin V2's bias (Liu et al. 2022, section 3.3): a small network of the offset, not a table.
+
+    Attributes
+    ----------
+    window
+        Side of the windows within which patches attend.
+    tensors
+        The first weights of the network of each layer; none where the container lacks them.
+    """
+
+    window: int
+    tensors: tuple[str, ...]
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        count = (
+            f"one in each of {len(self.tensors)} layers"
+            if self.tensors
+            else "its weights not in this container"
+        )
+        return (
+            "continuous bias, not a table: a network from the log-spaced offset of two patches, "
+            f"{count}, within windows of {self.window}×{self.window}, added to the logits"
+        )
+
+
+@dataclass(frozen=True)
 class Convolution:
     """Positions from a convolution over the sequence (wav2vec 2.0): not a table.
 
     Attributes
     ----------
     width
-        Frames that the kernel spans.
+        Frames that a kernel spans.
     groups
         Groups of channels that are convolved apart.
+    depth
+        Convolutions, one after the other.
     """
 
     width: int
     groups: int
+    depth: int = 1
 
     def line(self) -> str:
         """Return the record as one phrase."""
+        one_by_one = (
+            f"{self.depth} kernels one after the other, each" if self.depth > 1 else "a kernel"
+        )
         return (
-            f"convolutional positions, not a table: a kernel of {self.width} frames in "
+            f"convolutional positions, not a table: {one_by_one} of {self.width} frames in "
             f"{self.groups} groups, added to the features"
         )
 
@@ -252,7 +297,14 @@ class NoPosition:
 
 
 Acting: TypeAlias = (
-    AddedTable | Rotary | Alibi | BucketedBias | RelativeTable | Convolution | NoPosition
+    AddedTable
+    | Rotary
+    | Alibi
+    | BucketedBias
+    | RelativeTable
+    | ContinuousBias
+    | Convolution
+    | NoPosition
 )
 
 

@@ -65,8 +65,8 @@ class PositionTable:
         Where it came from.
     tokens
         The token embedding table, shape (token, dim), float64 or float32 as it is stored
-        (float16 and bfloat16 as float32); None where there is none of the same width, or it was
-        not asked for.
+        (float16 and bfloat16 as float32), times the factor by which the model scales it before it
+        adds positions; None where there is none of the same width, or it was not asked for.
     norm_scales
         γ of each normalisation between the embedding and the first attention block, in the order
         in which they act.
