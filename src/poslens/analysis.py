@@ -13,9 +13,15 @@ import scipy
 
 from poslens._version import __version__
 from poslens.axes import Rows
-from poslens.checkpoints import PositionTable, load_table
+from poslens.checkpoints import Description, PositionTable, Source
+from poslens.checkpoints.describe import described
+from poslens.checkpoints.load import table_of
+from poslens.checkpoints.opening import Checkpoint
+from poslens.checkpoints.remote.access import Access
+from poslens.checkpoints.remote.meter import Meter
+from poslens.checkpoints.sources import Opened, open_any
 from poslens.claims import decide_all, null_draws
-from poslens.claims.decide import check_bars
+from poslens.claims.decide import check_bars, decide_without_table
 from poslens.claims.evidence import Evidence
 from poslens.claims.null_draws import NullDraws
 from poslens.errors import SettingError, quoted
@@ -91,9 +97,12 @@ def analyze(
     if isinstance(source, PositionTable):
         table = source
     else:
-        table = load_table(
-            source, part=part, allow_full_download=allow_full_download, progress=progress
-        )
+        opened = open_any(source, Access(allow_full_download, Meter(progress)))
+        description = described(opened)
+        if description is not None and not description.adds_table:
+            return _without_table(opened, description, settings)
+        table = table_of(opened, part, with_tokens=True)
+        table = replace(table, recognised="" if description is None else description.line())
     if rows is not None:
         table = table.slice_rows(*rows)
         settings = replace(settings, rows=_span(table))
@@ -134,9 +143,45 @@ def analyze(
         data=labelled_arrays(viewed, measures, draws, table.first_position),
         undefined=measures.undefined,
         versions=versions(),
+        recognised=table.recognised,
     )
     report("done", 1, 1)
     return study
+
+
+def _without_table(opened: Opened, description: Description, settings: Settings) -> Study:
+    """A study of a model that adds no table: what it does instead, and no claim about a table."""
+    for name, asked in (("rows", settings.rows is not None), ("view", settings.view != "raw")):
+        if asked:
+            raise SettingError(
+                f"there is no table of which to take --{name}",
+                expected="a model that adds a position table",
+                got=description.line(),
+                remedy=f"leave --{name} out",
+            )
+    instead = "; ".join(scheme.line() for scheme in description.schemes)
+    revision = opened.revision if isinstance(opened, Checkpoint) else None
+    return Study(
+        source=Source(
+            uri=opened.uri,
+            revision=revision,
+            tensor=None,
+            family=description.family,
+            scheme=description.schemes[0].word,
+            row_offset=0,
+            dtype=None,
+            sha256=None,
+            bytes_read=0,
+        ),
+        length=None,
+        dim=None,
+        measures={},
+        claims=decide_without_table(f"this model adds no position table: {instead}", settings.bars),
+        settings=settings,
+        data={},
+        versions=versions(),
+        recognised=description.line(),
+    )
 
 
 def versions() -> dict[str, str]:

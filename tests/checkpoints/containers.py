@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from poslens.checkpoints.config import Config
+from poslens.checkpoints.description import describe_model
 from poslens.checkpoints.families import FAMILIES
+from poslens.checkpoints.names import parse_source
+from poslens.checkpoints.opening import open_located
 from poslens.checkpoints.schemes import Acting
 from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors
 
@@ -46,3 +49,13 @@ def acting(values: Mapping[str, Any], tensors: Tensors | None = None) -> list[Ac
     found = Shapes() if tensors is None else tensors
     family = FAMILIES[values["model_type"]]
     return [one for way in family.mechanisms for one in way.acting(config_of(values), found)]
+
+
+def described(model: Any, folder: Path) -> tuple[Acting, ...]:
+    """Every scheme that is found in a saved model."""
+    model.save_pretrained(folder)
+    checkpoint = open_located(parse_source(str(folder)), str(folder))
+    assert checkpoint.config is not None
+    description = describe_model(checkpoint.tensors, checkpoint.config)
+    assert description is not None
+    return description.schemes

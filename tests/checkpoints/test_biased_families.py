@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from containers import Shapes, acting, config_of, saved_config
+from containers import Shapes, acting, config_of, described, saved_config
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.falcon import modeling_falcon
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
@@ -19,9 +19,7 @@ from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 from poslens.checkpoints import load_table
 from poslens.checkpoints.description import describe_model
-from poslens.checkpoints.names import parse_source
-from poslens.checkpoints.opening import open_located
-from poslens.checkpoints.schemes import Acting, Alibi, BucketedBias
+from poslens.checkpoints.schemes import Alibi, BucketedBias
 from poslens.errors import SourceError
 
 hf.utils.logging.disable_progress_bar()
@@ -36,16 +34,6 @@ BERT_LIKE = {
     "intermediate_size": 10,
     "max_position_embeddings": 71,
 }
-
-
-def described(model: hf.PreTrainedModel, folder: Path) -> tuple[Acting, ...]:
-    """Every scheme that is found in a saved model."""
-    model.save_pretrained(folder)
-    checkpoint = open_located(parse_source(str(folder)), str(folder))
-    assert checkpoint.config is not None
-    description = describe_model(checkpoint.tensors, checkpoint.config)
-    assert description is not None
-    return description.schemes
 
 
 def slopes(record: Alibi) -> np.ndarray:

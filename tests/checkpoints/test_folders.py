@@ -108,7 +108,12 @@ def test_unfit_neighbours_are_left_out_with_a_reason(
         ("[" * 99_999, r"expected one JSON object .* got .maximum recursion"),
         (
             {},
-            r"unknown model_type '' in .* one of albert, bert, .* got these look like .*::TENSOR",
+            r"unknown model_type '' in .* one of the \d+ in docs/families.md, got these look like "
+            r".*::TENSOR",
+        ),
+        (
+            {"model_type": "xlm_roberta"},
+            r"one of the \d+ in docs/families.md, such as xlm-roberta or",
         ),
         ({"model_type": None}, r"cannot use model_type in .*expected a string, got 'None'"),
         ({"model_type": 3}, r"cannot use model_type in .*expected a string, got '3'"),
@@ -121,7 +126,9 @@ def test_unfit_neighbours_are_left_out_with_a_reason(
         (BERT | {"position_embedding_type": 1}, r"position_embedding_type in .*expected a string"),
         (
             BERT | {"position_embedding_type": "relative_key"},
-            r"no position table for .*'relative_key', which adds no position table; name one as",
+            r"no position table to measure in .* got 'bert' with position_embedding_type "
+            r"'relative_key': Shaw relative keys, 1023 distances in .*; to read some tensor as a "
+            r"table all the same, name one as",
         ),
         ({"model_type": "roberta", "pad_token_id": 1.0}, r"pad_token_id in .*expected a whole num"),
         ({"model_type": "roberta", "pad_token_id": None}, r"pad_token_id in .*a whole number"),
@@ -211,7 +218,7 @@ def test_a_sigma_that_is_zero(write_model: Write) -> None:
     )
     table = load_table(folder)
     assert table.init_std is None
-    assert table.missing["init_std"] == "the config gives 0 for the initial σ"
+    assert table.missing["init_std"] == "the table starts from zeros: its initial σ is 0"
     np.testing.assert_array_equal(table.rows, np.eye(6)[2:])
 
 

@@ -9,6 +9,7 @@ from poslens.checkpoints.schemes import (
     AddedTable,
     Alibi,
     BucketedBias,
+    ContinuousBias,
     Convolution,
     NoPosition,
     RelativeTable,
@@ -70,6 +71,25 @@ LINES: list[tuple[Acting, str]] = [
         Convolution(128, 16),
         "convolutional positions, not a table: a kernel of 128 frames in 16 groups, added to the "
         "features",
+    ),
+    (
+        Convolution(19, 16, depth=5),
+        "convolutional positions, not a table: 5 kernels one after the other, each of 19 frames in "
+        "16 groups, added to the features",
+    ),
+    (
+        ContinuousBias(8, ()),
+        "continuous bias, not a table: a network from the log-spaced offset of two patches, its "
+        "weights not in this container, within windows of 8×8, added to the logits",
+    ),
+    (
+        AddedTable("sinusoidal", 7, 12, part="decoder", token_factor=12**0.5),
+        "sinusoidal table of 7 positions × 12 dimensions, computed and not stored, added to "
+        "3.4641 times the embedding in the decoder",
+    ),
+    (
+        AddedTable("learned", None, None),
+        "learned table that is not in this container, added to the embedding",
     ),
     (NoPosition(), "no position encoding"),
 ]

@@ -9,11 +9,10 @@ import numpy as np
 
 from poslens.checkpoints.candidates import only_candidate, position_candidates
 from poslens.checkpoints.description import Description, describe_model
-from poslens.checkpoints.load import ACTS
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter, Progress
-from poslens.checkpoints.schemes import Acting, BareTable, Encoded
+from poslens.checkpoints.schemes import ACTS, Acting, BareTable, Encoded
 from poslens.checkpoints.sources import GivenArray, NamedEncoding, Opened, open_any
 from poslens.checkpoints.tensors import Entry, Tensors
 from poslens.errors import SourceError
@@ -62,9 +61,27 @@ def description_of(opened: Opened) -> Description:
         return Description(None, (_bare(entry),), None, 0)
     if isinstance(opened, NamedEncoding):
         encoding = opened.spec.encoding
-        acting = Encoded(repr(encoding), ACTS[encoding.acts], encoding.parameters, encoding.paper)
+        acting = Encoded(
+            encoding.name,
+            repr(encoding),
+            ACTS[encoding.acts],
+            encoding.parameters,
+            encoding.paper,
+        )
         return Description(None, (acting,), opened.spec.length, 0)
     return _of_checkpoint(opened)
+
+
+def described(opened: Opened) -> Description | None:
+    """Describe an opened source; None where nothing is recognised, or its config is unusable.
+
+    Where that matters, reading the table says why.
+    """
+    try:
+        description = description_of(opened)
+    except SourceError:
+        return None
+    return description if description.schemes else None
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Description:

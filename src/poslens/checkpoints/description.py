@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.families import FAMILIES, Family
-from poslens.checkpoints.model import Found, find_tables
-from poslens.checkpoints.schemes import Acting, AddedTable, NoPosition
+from poslens.checkpoints.families import FAMILIES, Family, Part
+from poslens.checkpoints.finding import (
+    Found,
+    added_parts,
+    find_mechanisms,
+    find_tables,
+    models_inside,
+)
+from poslens.checkpoints.schemes import Acting, AddedTable, BareTable, NoPosition
 from poslens.checkpoints.tensors import Tensors
 from poslens.errors import quoted
 
@@ -32,6 +38,11 @@ class Description:
     schemes: tuple[Acting, ...]
     context: int | None
     opening_bytes: int
+
+    @property
+    def adds_table(self) -> bool:
+        """Whether there is a table to measure, or what may be one."""
+        return any(isinstance(scheme, AddedTable | BareTable) for scheme in self.schemes)
 
     def line(self) -> str:
         """Return what was recognised as one line."""
@@ -58,32 +69,37 @@ def describe_model(tensors: Tensors, config: Config) -> Description | None:
         If a value of the config has the wrong type.
     """
     name = config.text("model_type")
-    if name not in FAMILIES:
+    if name not in FAMILIES or len(models_inside(config)) < len(FAMILIES[name].composed):
         return None
-    family = FAMILIES[name]
-    schemes: list[Acting] = [_added(tensors, found) for found in find_tables(tensors, config)]
-    for mechanism in family.mechanisms:
-        schemes += mechanism.acting(config, tensors)
+    tables = [_added(tensors, found) for found in find_tables(tensors, config)]
+    absent = [] if tables else [_absent(part, config) for part in added_parts(config)]
     return Description(
         family=name,
-        schemes=tuple(schemes) or (NoPosition(),),
-        context=_context(family, config),
+        schemes=(*tables, *absent, *find_mechanisms(tensors, config)) or (NoPosition(),),
+        context=_context(FAMILIES[name], config),
         opening_bytes=tensors.opening_bytes,
     )
 
 
 def _added(tensors: Tensors, found: Found) -> AddedTable:
-    kind = found.part.scheme(found.config)
+    part, config = found.part, found.config
     formula = found.formula()
     if formula is not None:
-        return AddedTable(kind, formula.length, formula.dim, part=found.part.name)
-    offset = found.part.offset(found.config)
-    shape = tensors.entry(str(found.tensor)).shape
-    # A tensor that is no table is refused when it is read; here it has no positions.
-    length, dim = shape[-2:] if len(shape) >= 2 else (0, 0)
-    return AddedTable(
-        kind, max(length - offset, 0), dim, offset, found.tensor, part=found.part.name
-    )
+        offset, length, dim = 0, formula.length, formula.dim
+    else:
+        offset = part.offset(config)
+        shape = tensors.entry(str(found.tensor)).shape
+        # A tensor that is no table is refused when it is read; here it has no positions.
+        rows, dim = shape[-2:] if len(shape) >= 2 else (0, 0)
+        length = max(rows - offset, 0)
+    factor = part.token_factor(config, dim)
+    kind = part.scheme(config)
+    return AddedTable(kind, length, dim, offset, found.tensor, part.name, factor)
+
+
+def _absent(part: Part, config: Config) -> AddedTable:
+    section = config.section(*part.sections) if part.sections else config
+    return AddedTable(part.scheme(section), None, None, part=part.name)
 
 
 def _context(family: Family, config: Config) -> int | None:

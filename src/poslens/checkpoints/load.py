@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 
 from poslens.checkpoints.candidates import only_candidate
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.model import check_part, choose_table, find_tables, load_found
+from poslens.checkpoints.describe import described
+from poslens.checkpoints.finding import check_part, choose_table, find_tables
+from poslens.checkpoints.model import load_found
 from poslens.checkpoints.numpy_files import NpyFile, stored_from_array
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter, Progress
 from poslens.checkpoints.rows import check_entry, position_rows
+from poslens.checkpoints.schemes import ACTS
 from poslens.checkpoints.sources import GivenArray, NamedEncoding, Opened, open_any
-from poslens.checkpoints.table import FEWEST_POSITIONS, PositionTable, Scheme, Source
+from poslens.checkpoints.table import FEWEST_POSITIONS, PositionTable, Source
 from poslens.checkpoints.tensors import StoredTensor, require_named
 from poslens.encodings.learned import Learned
 from poslens.encodings.protocol import AddsTable
 from poslens.encodings.spec import usage
 from poslens.errors import SourceError, quoted
-
-ACTS = {
-    "adds": "adds a table to the embeddings",
-    "rotates": "rotates queries and keys",
-    "biases": "biases the logits",
-    "nothing": "knows no positions",
-}
 
 
 def load_table(
@@ -72,7 +69,9 @@ def load_table(
         If the tensor is no position table: its shape, dtype or values forbid it.
     """
     opened = open_any(source, Access(allow_full_download, Meter(progress)))
-    return table_of(opened, part, with_tokens=tokens)
+    description = described(opened)
+    table = table_of(opened, part, with_tokens=tokens)
+    return replace(table, recognised="" if description is None else description.line())
 
 
 def table_of(opened: Opened, part: str | None, *, with_tokens: bool) -> PositionTable:
@@ -175,7 +174,7 @@ def _generated(named: NamedEncoding) -> PositionTable:
 
 
 def _source(
-    stored: StoredTensor, uri: str, scheme: Scheme, bytes_read: int, revision: str | None = None
+    stored: StoredTensor, uri: str, scheme: str, bytes_read: int, revision: str | None = None
 ) -> Source:
     return Source(
         uri=uri,

@@ -19,6 +19,15 @@ Pairing: TypeAlias = Literal["half", "interleaved"]
 Kind: TypeAlias = Literal["learned", "sinusoidal"]
 
 
+# What an encoding does, in its own word and for people.
+ACTS = {
+    "adds": "adds a table to the embeddings",
+    "rotates": "rotates queries and keys",
+    "biases": "biases the logits",
+    "nothing": "knows no positions",
+}
+
+
 @dataclass(frozen=True)
 class AddedTable:
     """A vector for each position, added to the token (or patch) embedding.
@@ -32,27 +41,39 @@ class AddedTable:
     offset
         Stored rows before position 0.
     tensor
-        The tensor's name; None where the checkpoint stores none and the formula is used.
+        The tensor's name; None where the checkpoint stores none and the formula is used, or where
+        the container lacks it.
     part
         Of a model with several tables: ``"encoder"``, ``"decoder"`` and so on.
+    token_factor
+        What token vectors are multiplied by before the table is added to them.
     """
 
     kind: Kind
-    length: int
-    dim: int
+    length: int | None
+    dim: int | None
     offset: int = 0
     tensor: str | None = None
     part: str | None = None
+    token_factor: float = 1.0
+
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return self.kind
 
     def line(self) -> str:
         """Return the record as one phrase."""
+        times = f"{self.token_factor:.6g} times " if self.token_factor != 1 else ""
+        where = f" in the {self.part}" if self.part else ""
+        return f"{self.kind} table {self._size()}, added to {times}the embedding{where}"
+
+    def _size(self) -> str:
+        if self.length is None or self.dim is None:
+            return "that is not in this container"
         rows = f", its first {self.offset} rows not positions" if self.offset else ""
         stored = "" if self.tensor else ", computed and not stored"
-        where = f" in the {self.part}" if self.part else ""
-        return (
-            f"{self.kind} table of {self.length} positions × {self.dim} dimensions"
-            f"{rows}{stored}, added to the embedding{where}"
-        )
+        return f"of {self.length} positions × {self.dim} dimensions{rows}{stored}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,11 @@ class Rotary:
     pairing: Pairing = "half"
     scaling: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "rope"
 
     def line(self) -> str:
         """Return the record as one phrase."""
@@ -139,6 +165,11 @@ class Alibi:
     max_bias: float = 8.0
     scaled: bool = False
 
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "alibi"
+
     def line(self) -> str:
         """Return the record as one phrase."""
         both = "both directions" if self.symmetric else "causal"
@@ -167,6 +198,8 @@ class BucketedBias:
         none where the container lacks them.
     part
         ``"encoder"`` or ``"decoder"``; None where there is one stack.
+    gated
+        Whether each query scales its biases by a gate of its own content (WavLM).
     """
 
     buckets: int
@@ -175,6 +208,12 @@ class BucketedBias:
     bidirectional: bool
     tensors: tuple[str, ...]
     part: str | None = None
+    gated: bool = False
+
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "t5"
 
     def line(self) -> str:
         """Return the record as one phrase."""
@@ -183,9 +222,10 @@ class BucketedBias:
             len(self.tensors), "one in each layer"
         )
         where = f" of the {self.part}" if self.part else ""
+        gated = ", times a gate of each query" if self.gated else ""
         return (
             f"bucketed bias, {self.buckets} buckets up to distance {self.max_distance} ({both}), "
-            f"{self.heads} heads, {shared}, added to the logits{where}"
+            f"{self.heads} heads, {shared}{gated}, added to the logits{where}"
         )
 
 
@@ -211,6 +251,11 @@ class RelativeTable:
     tensors: tuple[str, ...]
     acts_on: str
 
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return _RELATIVE_WORDS[self.kind]
+
     def line(self) -> str:
         """Return the record as one phrase."""
         count = {0: "tensors not in this container", 1: "one tensor"}.get(
@@ -220,24 +265,68 @@ class RelativeTable:
 
 
 @dataclass(frozen=True)
+class ContinuousBias:
+    """Swin V2's bias (Liu et al. 2022, section 3.3): a small network of the offset, not a table.
+
+    Attributes
+    ----------
+    window
+        Side of the windows within which patches attend.
+    tensors
+        The first weights of the network of each layer; none where the container lacks them.
+    """
+
+    window: int
+    tensors: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "window"
+
+    def line(self) -> str:
+        """Return the record as one phrase."""
+        count = (
+            f"one in each of {len(self.tensors)} layers"
+            if self.tensors
+            else "its weights not in this container"
+        )
+        return (
+            "continuous bias, not a table: a network from the log-spaced offset of two patches, "
+            f"{count}, within windows of {self.window}×{self.window}, added to the logits"
+        )
+
+
+@dataclass(frozen=True)
 class Convolution:
     """Positions from a convolution over the sequence (wav2vec 2.0): not a table.
 
     Attributes
     ----------
     width
-        Frames that the kernel spans.
+        Frames that a kernel spans.
     groups
         Groups of channels that are convolved apart.
+    depth
+        Convolutions, one after the other.
     """
 
     width: int
     groups: int
+    depth: int = 1
+
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "convolution"
 
     def line(self) -> str:
         """Return the record as one phrase."""
+        one_by_one = (
+            f"{self.depth} kernels one after the other, each" if self.depth > 1 else "a kernel"
+        )
         return (
-            f"convolutional positions, not a table: a kernel of {self.width} frames in "
+            f"convolutional positions, not a table: {one_by_one} of {self.width} frames in "
             f"{self.groups} groups, added to the features"
         )
 
@@ -257,6 +346,11 @@ class BareTable:
     shape: tuple[int, ...]
     tensor: str | None
 
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "unknown"
+
     def line(self) -> str:
         """Return the record as one phrase."""
         what = f"tensor {quoted(self.tensor)}" if self.tensor else "an array"
@@ -270,6 +364,8 @@ class Encoded:
 
     Attributes
     ----------
+    word
+        The scheme, in one word.
     settings
         The scheme with its settings.
     acts
@@ -280,6 +376,7 @@ class Encoded:
         Where it was described.
     """
 
+    word: str
     settings: str
     acts: str
     parameters: int
@@ -294,10 +391,21 @@ class Encoded:
 class NoPosition:
     """Nothing adds, rotates or biases by position (NoPE)."""
 
+    @property
+    def word(self) -> str:
+        """The scheme, in one word."""
+        return "nope"
+
     def line(self) -> str:
         """Return the record as one phrase."""
         return "no position encoding"
 
+
+_RELATIVE_WORDS = {
+    "Shaw relative keys": "shaw",
+    "disentangled attention": "deberta",
+    "window bias": "window",
+}
 
 Acting: TypeAlias = (
     AddedTable
@@ -305,6 +413,7 @@ Acting: TypeAlias = (
     | Alibi
     | BucketedBias
     | RelativeTable
+    | ContinuousBias
     | Convolution
     | NoPosition
     | BareTable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
@@ -11,8 +10,6 @@ from poslens.axes import PerDim, Rows, TokenRows
 from poslens.errors import SettingError
 
 FEWEST_POSITIONS = 3  # a second difference needs three rows
-
-Scheme = Literal["learned", "sinusoidal", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,16 @@ class Source:
         The model family (``"gpt2"``) whose entry was used; None without a config.
     scheme
         ``"learned"``, ``"sinusoidal"`` (a formula, or a stored table the model does not train), or
-        ``"unknown"`` where nothing says which.
+        ``"unknown"`` where nothing says which; of a model without a table, what it has instead:
+        ``"rope"``, ``"alibi"``, ``"t5"``, ``"shaw"``, ``"deberta"``, ``"window"``,
+        ``"convolution"`` or ``"nope"``.
     row_offset
         Stored rows before position 0, which are not positions and were left out.
     dtype
-        The stored dtype, in NumPy's words, or ``"bfloat16"``.
+        The stored dtype, in NumPy's words, or ``"bfloat16"``; None without a table.
     sha256
-        Of the tensor's stored bytes (row-major, little-endian), every row included.
+        Of the tensor's stored bytes (row-major, little-endian), every row included; None without
+        a table.
     bytes_read
         Bytes of tensor data that were read: the table, and what goes with it.
     """
@@ -46,10 +46,10 @@ class Source:
     revision: str | None
     tensor: str | None
     family: str | None
-    scheme: Scheme
+    scheme: str
     row_offset: int
-    dtype: str
-    sha256: str
+    dtype: str | None
+    sha256: str | None
     bytes_read: int
 
 
@@ -65,8 +65,8 @@ class PositionTable:
         Where it came from.
     tokens
         The token embedding table, shape (token, dim), float64 or float32 as it is stored
-        (float16 and bfloat16 as float32); None where there is none of the same width, or it was
-        not asked for.
+        (float16 and bfloat16 as float32), times the factor by which the model scales it before it
+        adds positions; None where there is none of the same width, or it was not asked for.
     norm_scales
         γ of each normalisation between the embedding and the first attention block, in the order
         in which they act.
@@ -77,6 +77,8 @@ class PositionTable:
         σ of the normal distribution that the table's rows were drawn from before training.
     first_position
         The position of row 0: 0, or more after `slice_rows`.
+    recognised
+        In one line, what the model does with positions; empty where nothing says it.
     missing
         Why ``tokens``, ``norm_scales`` or ``init_std`` is absent, by that name, for reports.
     """
@@ -88,6 +90,7 @@ class PositionTable:
     norms_centre: bool = True
     init_std: float | None = None
     first_position: int = 0
+    recognised: str = ""
     missing: dict[str, str] = field(default_factory=dict)
 
     @property

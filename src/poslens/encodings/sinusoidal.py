@@ -46,3 +46,49 @@ def sinusoidal_table(length: int, dim: int, base: float = BASE) -> Rows:
         float64, shape (position, dim).
     """
     return sinusoidal_rows(np.arange(length), dim, base)
+
+
+def concatenated_rows(positions: Positions, dim: int, base: float = BASE) -> Rows:
+    """Return the paper's columns with all sines first and all cosines after them.
+
+    The order of Marian, Pegasus and CTRL (``create_weight`` and ``positional_encoding`` in
+    transformers); the numbers are those of `sinusoidal_rows`. With an odd d the extra column is a
+    sine.
+
+    Returns
+    -------
+    Rows
+        float64, shape (position, dim).
+    """
+    rows = sinusoidal_rows(positions, dim, base)
+    return np.concatenate([rows[:, 0::2], rows[:, 1::2]], axis=1)
+
+
+def tensor2tensor_rows(positions: Positions, dim: int, base: float = BASE) -> Rows:
+    """Return the encoding of tensor2tensor, which fairseq, Whisper and M2M-100 follow.
+
+    With h = ⌊d/2⌋: p_t[i] = sin(t / base^(i/(h-1))) and p_t[h+i] = cos of the same, i = 0 … h-1.
+    The wavelengths run from 2π to base · 2π and reach it, unlike the paper's; sines come first and
+    cosines after them. With an odd d the last column is 0 (``get_timing_signal_1d``).
+
+    Parameters
+    ----------
+    positions
+        t, in positions; shape (position,).
+    dim
+        d, at least 2; with d < 4 there is one frequency, 1.
+    base
+        The longest wavelength over 2π, at least 1.
+
+    Returns
+    -------
+    Rows
+        float64, shape (position, dim).
+    """
+    half = dim // 2
+    exponents = np.arange(half) / max(half - 1, 1)
+    angles = np.asarray(positions, dtype=np.float64)[:, None] / base**exponents
+    rows = np.zeros((angles.shape[0], dim))
+    rows[:, :half] = np.sin(angles)
+    rows[:, half : 2 * half] = np.cos(angles)
+    return rows

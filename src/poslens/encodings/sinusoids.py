@@ -9,7 +9,12 @@ import numpy as np
 
 from poslens.axes import PerPlane, Positions, Rows
 from poslens.encodings.protocol import Acts
-from poslens.encodings.sinusoidal import BASE, sinusoidal_rows
+from poslens.encodings.sinusoidal import (
+    BASE,
+    concatenated_rows,
+    sinusoidal_rows,
+    tensor2tensor_rows,
+)
 from poslens.encodings.validate import finite_positions, require_count, require_number
 from poslens.errors import SettingError
 
@@ -70,8 +75,7 @@ class Concatenated(_Sinusoids):
 
     def table(self, positions: Positions) -> Rows:
         """Return the rows of any positions, shape (position, dim)."""
-        rows = sinusoidal_rows(finite_positions(positions), self.dim, self.base)
-        return np.concatenate([rows[:, 0::2], rows[:, 1::2]], axis=1)
+        return concatenated_rows(finite_positions(positions), self.dim, self.base)
 
 
 @dataclass(frozen=True)
@@ -115,5 +119,4 @@ class Whisper(_Sinusoids):
 
     def table(self, positions: Positions) -> Rows:
         """Return the rows of any positions, shape (position, dim)."""
-        angles = finite_positions(positions)[:, None] * self.frequencies
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+        return tensor2tensor_rows(finite_positions(positions), self.dim, self.base)

@@ -13,7 +13,8 @@ from poslens.checkpoints.families.entry import Part, Spellings
 from poslens.checkpoints.schemes import Kind
 
 
-def _init_std(config: Config) -> float:
+def init_std(config: Config) -> float:
+    """Return σ as the families that came from fairseq name it."""
     return config.number("init_std", 0.02)
 
 
@@ -26,8 +27,8 @@ def _clip_vision_std(config: Config) -> float:
     return config.number("initializer_range", 0.02) * config.number("initializer_factor", 1.0)
 
 
-def _rows_up_to_padding(config: Config) -> int:
-    # fairseq counts positions from padding_idx + 1; the rows up to it are never added to a token.
+def rows_up_to_padding(config: Config) -> int:
+    """Return how many rows are never added: fairseq counts positions from padding_idx + 1."""
     return config.integer("pad_token_id", 1) + 1
 
 
@@ -43,7 +44,7 @@ def _distilbert_scheme(config: Config) -> Kind:
 
 
 # Checkpoints converted from TensorFlow call γ gamma.
-_BERT_NORMS = (("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma"),)
+BERT_NORMS = (("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma"),)
 
 GPT = Part(
     position=("wpe.weight",),
@@ -56,7 +57,7 @@ BERT = Part(
     position=("embeddings.position_embeddings.weight",),
     prefixes=("", "bert."),
     tokens=("embeddings.word_embeddings.weight",),
-    norms=lambda _: _BERT_NORMS,
+    norms=lambda _: BERT_NORMS,
     # Models trained with relative keys carry an unused table along.
     requires={"position_embedding_type": "absolute"},
 )
@@ -95,7 +96,7 @@ WHISPER_DECODER = Part(
     prefixes=("", "model."),
     tokens=("decoder.embed_tokens.weight",),
     norms=lambda _: (("decoder.layers.0.self_attn_layer_norm.weight",),),
-    init_std=_init_std,
+    init_std=init_std,
 )
 
 
@@ -105,10 +106,10 @@ OPT = Part(
     tokens=("embed_tokens.weight",),
     norms=_opt_norms,
     offset=lambda _: 2,
-    init_std=_init_std,
+    init_std=init_std,
 )
 DISTILBERT = replace(BERT, prefixes=("", "distilbert."), scheme=_distilbert_scheme, requires={})
-ROBERTA = replace(BERT, prefixes=("", "roberta."), offset=_rows_up_to_padding)
+ROBERTA = replace(BERT, prefixes=("", "roberta."), offset=rows_up_to_padding)
 # MPNet fixes padding_idx at 1, whatever the config says.
 MPNET = replace(BERT, prefixes=("", "mpnet."), offset=lambda _: 2, requires={})
 ALBERT = replace(BERT, prefixes=("", "albert."))

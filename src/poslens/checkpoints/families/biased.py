@@ -45,6 +45,11 @@ class AlibiEntry:
         """ALiBi."""
         return "ALiBi"
 
+    @property
+    def where(self) -> str:
+        """The heads, from which the slopes follow."""
+        return f"computed from `{self.sizes.heads_keys[0]}`; nothing is stored"
+
     def acting(self, config: Config, _: Tensors) -> Iterable[Alibi]:
         """Return the bias; nothing where the config turns it off.
 
@@ -90,18 +95,31 @@ class BucketedEntry:
     heads, heads_keys
         Heads where the config is silent, and its keys for them.
     max_distance_keys
-        The config's keys for the largest distance; empty where the model fixes it at 128.
+        The config's keys for the largest distance; empty where the model fixes it.
+    buckets, max_distance
+        Buckets and largest distance where the config is silent.
+    buckets_keys
+        The config's keys for the buckets.
+    gated
+        As in `BucketedBias`.
+    where
+        The names of the tensors, for the list of families.
     """
 
     stacks: tuple[Stack, ...]
     heads: int
     heads_keys: Spellings = ("num_heads", "num_attention_heads")
     max_distance_keys: Spellings = ("relative_attention_max_distance",)
+    buckets: int = 32
+    max_distance: int = 128
+    buckets_keys: Spellings = ("relative_attention_num_buckets",)
+    gated: bool = False
+    where: str = "`block.N.layer.0.SelfAttention.relative_attention_bias.weight`"
 
     @property
     def label(self) -> str:
-        """Bucketed bias."""
-        return "bucketed bias"
+        """Bucketed bias, and whether it is gated."""
+        return "gated bucketed bias" if self.gated else "bucketed bias"
 
     def acting(self, config: Config, tensors: Tensors) -> Iterable[BucketedBias]:
         """Return the bias of each stack that is in the container; of all where none is.
@@ -118,12 +136,13 @@ class BucketedEntry:
 
     def _record(self, config: Config, tensors: Tensors, stack: Stack) -> BucketedBias:
         record = BucketedBias(
-            buckets=config.count(32, "relative_attention_num_buckets"),
-            max_distance=config.count(128, *self.max_distance_keys),
+            buckets=config.count(self.buckets, *self.buckets_keys),
+            max_distance=config.count(self.max_distance, *self.max_distance_keys),
             heads=config.count(self.heads, *self.heads_keys),
             bidirectional=stack.bidirectional,
             tensors=matching(tensors, stack.tensors),
             part=stack.part,
+            gated=self.gated,
         )
         for name in record.tensors:
             shape = tensors.entry(name).shape
@@ -169,13 +188,19 @@ LONGT5_STACKS = (
 )
 T5 = BucketedEntry(T5_STACKS, heads=8)
 MT5 = BucketedEntry(T5_STACKS, heads=6)
-LONGT5 = BucketedEntry(LONGT5_STACKS, heads=8)
+LONGT5 = BucketedEntry(
+    LONGT5_STACKS,
+    heads=8,
+    where="`block.N.layer.0.LocalSelfAttention.relative_attention_bias.weight`, or the same in "
+    "`TransientGlobalSelfAttention`",
+)
 SWITCH = BucketedEntry(T5_STACKS, heads=12)
 MPNET = BucketedEntry(
     (Stack(r"encoder\.relative_attention_bias\.weight", bidirectional=True),),
     heads=12,
     heads_keys=("num_attention_heads",),
     max_distance_keys=(),
+    where="`encoder.relative_attention_bias.weight`",
 )
 
 

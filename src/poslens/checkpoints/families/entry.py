@@ -66,7 +66,12 @@ class Part:
     sections
         The keys of the config's section that holds the values; the first one present counts.
     requires
-        Values the config must have, if it has the key, for the model to add the table at all.
+        Values the config must have for the model to add the table at all.
+    assumed
+        Whether these values hold where the config is silent.
+    token_factor
+        From the config and the dimensions, what token vectors are multiplied by before the table
+        is added to them.
     formula
         How the table is computed where the checkpoint holds none of these names.
     """
@@ -81,6 +86,8 @@ class Part:
     init_std: Callable[[Config], float] = initializer_range
     sections: tuple[str, ...] = ()
     requires: Mapping[str, str | bool] = field(default_factory=dict)
+    assumed: bool = True
+    token_factor: Callable[[Config, int], float] = lambda *_: 1.0
     formula: Callable[[Config], Formula] | None = None
 
 
@@ -91,6 +98,13 @@ class Mechanism(Protocol):
     @property
     def label(self) -> str:
         """What it is, in a few words, for the list of families."""
+
+    @property
+    def where(self) -> str:
+        """Where it is found, for the list of families: tensor names, or keys of the config.
+
+        Names are in backticks, with N for the number of a layer.
+        """
 
     def acting(self, config: Config, tensors: Tensors) -> Iterable[Acting]:
         """Return what this mechanism does in one model; nothing where the config turns it off.
@@ -116,9 +130,13 @@ class Family:
         The config's keys for the longest sequence; the first one present counts.
     context_sections
         The keys of the config's section that holds it, for models of several parts.
+    composed
+        Of a model made of other models: the sections of the config that hold theirs, under whose
+        names their tensors stand too.
     """
 
     parts: tuple[Part, ...] = ()
     mechanisms: tuple[Mechanism, ...] = ()
     context: Spellings = ("max_position_embeddings",)
     context_sections: tuple[str, ...] = ()
+    composed: tuple[str, ...] = ()

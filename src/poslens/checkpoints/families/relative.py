@@ -31,6 +31,11 @@ class ShawEntry:
         """Relative keys."""
         return "Shaw relative keys"
 
+    @property
+    def where(self) -> str:
+        """The table of each layer."""
+        return "`encoder.layer.N.attention.self.distance_embedding.weight`"
+
     def acting(self, config: Config, tensors: Tensors) -> Iterable[RelativeTable]:
         """Return the keys; nothing where the config says another ``position_embedding_type``.
 
@@ -44,7 +49,7 @@ class ShawEntry:
             return []
         distances = 2 * config.count(512, "max_position_embeddings") - 1
         names = matching(tensors, r"attention(?:\.self)?\.distance_embedding\.weight")
-        _require_rows(config, tensors, names, distances)
+        require_rows(config, tensors, names, distances)
         return [RelativeTable("Shaw relative keys", distances, names, _SHAW_ACTS_ON[kind])]
 
 
@@ -66,6 +71,11 @@ class DebertaEntry:
         """Disentangled attention."""
         return "disentangled attention"
 
+    @property
+    def where(self) -> str:
+        """The table that all layers project."""
+        return "`encoder.rel_embeddings.weight`"
+
     def acting(self, config: Config, tensors: Tensors) -> Iterable[RelativeTable]:
         """Return the table; nothing where the config turns it off, or names nothing it acts on.
 
@@ -79,7 +89,7 @@ class DebertaEntry:
             return []
         distances = 2 * self._span(config)
         names = matching(tensors, r"encoder\.rel_embeddings\.weight")
-        _require_rows(config, tensors, names, distances)
+        require_rows(config, tensors, names, distances)
         return [RelativeTable("disentangled attention", distances, names, acts_on)]
 
     def _span(self, config: Config) -> int:
@@ -107,7 +117,14 @@ class DebertaEntry:
         )
 
 
-def _require_rows(config: Config, tensors: Tensors, names: tuple[str, ...], distances: int) -> None:
+def require_rows(config: Config, tensors: Tensors, names: tuple[str, ...], distances: int) -> None:
+    """Require that tensors have one row a distance.
+
+    Raises
+    ------
+    SourceError
+        If one has not.
+    """
     for name in names:
         shape = tensors.entry(name).shape
         if len(shape) != 2 or shape[0] != distances:

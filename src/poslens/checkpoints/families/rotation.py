@@ -131,6 +131,12 @@ class RotaryEntry:
         """RoPE, and in which layers where not in all."""
         return f"RoPE ({self.layer_type})" if self.layer_type else "RoPE"
 
+    @property
+    def where(self) -> str:
+        """The config's keys for base and part."""
+        keys = (*self.base_keys[:1], *(self.partial_keys[:1] if self.partial is not None else ()))
+        return ", ".join(f"`{key}`" for key in keys)
+
     def acting(self, config: Config, _: Tensors) -> Iterable[Rotary]:
         """Return the rotation; nothing where the config turns it off or no layer has it.
 
