@@ -100,6 +100,7 @@ def analyze(
         opened = open_any(source, Access(allow_full_download, Meter(progress)))
         description = described(opened)
         if description is not None and not description.adds_table:
+            _refuse_what_needs_a_table(description, rows is not None, view != "raw")
             return _without_table(opened, description, settings)
         table = table_of(opened, part, with_tokens=True)
         table = replace(table, recognised="" if description is None else description.line())
@@ -149,9 +150,8 @@ def analyze(
     return study
 
 
-def _without_table(opened: Opened, description: Description, settings: Settings) -> Study:
-    """A study of a model that adds no table: what it does instead, and no claim about a table."""
-    for name, asked in (("rows", settings.rows is not None), ("view", settings.view != "raw")):
+def _refuse_what_needs_a_table(description: Description, rows: bool, view: bool) -> None:
+    for name, asked in (("rows", rows), ("view", view)):
         if asked:
             raise SettingError(
                 f"there is no table of which to take --{name}",
@@ -159,6 +159,10 @@ def _without_table(opened: Opened, description: Description, settings: Settings)
                 got=description.line(),
                 remedy=f"leave --{name} out",
             )
+
+
+def _without_table(opened: Opened, description: Description, settings: Settings) -> Study:
+    """A study of a model that adds no table: what it does instead, and no claim about a table."""
     instead = "; ".join(scheme.line() for scheme in description.schemes)
     revision = opened.revision if isinstance(opened, Checkpoint) else None
     return Study(
