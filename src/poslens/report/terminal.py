@@ -17,6 +17,7 @@ WIDTH = 80
 _LONGEST_ID = 28
 _INDENT = 2
 _NOTE_LINES = 3
+_NAME_LINES = 12
 _TITLE_LINES = 2
 _RECOGNISED_LINES = 6
 
@@ -164,7 +165,7 @@ def _inapplicable(study: Study, width: int) -> Iterator[Text]:
     yield Text(f"{sign} {Verdict.NOT_APPLICABLE}"[:width], "dim", no_wrap=True)
     for reason, claims in reasons.items():
         names = ", ".join(words.visible(claim.id) for claim in claims)
-        yield from _wrapped(names, width, _INDENT, _NOTE_LINES, "")
+        yield from _wrapped(names, width, _INDENT, _NAME_LINES, "")
         yield from _wrapped(words.visible(reason), width, 2 * _INDENT, _NOTE_LINES, "dim")
 
 
@@ -183,7 +184,9 @@ def _wrapped(
         pieces = pieces[-most:]
         pieces[0] = "…" + set_cell_size(pieces[0][1:], room - 1)
     elif len(pieces) > most:
-        pieces = [*pieces[: most - 1], _fitted(pieces[most - 1] + "…" * room, room)]
+        # Cut even where the last line has room: an ellipsis says that more was to come.
+        last = set_cell_size(pieces[most - 1].rstrip(), min(room - 1, cell_len(pieces[most - 1])))
+        pieces = [*pieces[: most - 1], last.rstrip() + "…"]
     for piece in pieces:
         yield Text(" " * indent + piece.rstrip(), style, no_wrap=True)
 
