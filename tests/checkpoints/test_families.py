@@ -72,8 +72,8 @@ WHISPER = SPECIAL | {
 }
 
 
-def gpt2() -> hf.GPT2Config:
-    return hf.GPT2Config(
+def gpt2(family: type[hf.PreTrainedConfig] = hf.GPT2Config) -> hf.PreTrainedConfig:
+    return family(
         vocab_size=VOCAB,
         n_embd=WIDTH,
         n_layer=2,
@@ -172,6 +172,7 @@ DECODER = {"part": "decoder", "positions": 71, "inputs": "speech"}
 CASES = [
     Case("gpt2", lambda: hf.GPT2Model(gpt2()), "wpe", LENGTH),
     Case("gpt2", lambda: hf.GPT2LMHeadModel(gpt2()), "transformer.wpe", LENGTH),
+    Case("gpt_bigcode", lambda: hf.GPTBigCodeModel(gpt2(hf.GPTBigCodeConfig)), "wpe", LENGTH),
     Case("gpt_neo", lambda: hf.GPTNeoModel(gpt_neo()), "wpe", LENGTH),
     Case("gpt_neo", lambda: hf.GPTNeoForCausalLM(gpt_neo()), "transformer.wpe", LENGTH),
     Case(

@@ -28,9 +28,11 @@ def load_table(
     ----------
     source
         A model folder with a ``config.json`` and safetensors weights (one file, or shards with an
-        index); a ``.safetensors``, ``.safetensors.index.json``, ``.npy`` or ``.npz`` file;
-        ``PATH::TENSOR`` for one tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``; or
-        a NumPy array. A weights file with a ``config.json`` beside it is read as that model.
+        index), or a folder with one ``.gguf`` file alone; a ``.safetensors``,
+        ``.safetensors.index.json``, ``.gguf``, ``.npy`` or ``.npz`` file; ``PATH::TENSOR`` for one
+        tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``; or a NumPy array. A weights
+        file with a ``config.json`` beside it is read as that model; a ``.gguf`` file as what its
+        own metadata say.
     part
         Which table, where a model has several: ``"text"`` or ``"vision"``, ``"encoder"`` or
         ``"decoder"``.

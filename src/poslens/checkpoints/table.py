@@ -35,7 +35,7 @@ class Source:
     row_offset
         Stored rows before position 0, which are not positions and were left out.
     dtype
-        The stored dtype, in NumPy's words, or ``"bfloat16"``.
+        The stored dtype, in NumPy's words, or ``"bfloat16"``, or ggml's ``"Q4_1"`` and so on.
     sha256
         Of the tensor's stored bytes (row-major, little-endian), every row included.
     bytes_read
@@ -65,8 +65,8 @@ class PositionTable:
         Where it came from.
     tokens
         The token embedding table, shape (token, dim), float64 or float32 as it is stored
-        (float16 and bfloat16 as float32); None where there is none of the same width, or it was
-        not asked for.
+        (narrower and quantised ones as float32); None where there is none of the same width, or
+        it was not asked for.
     norm_scales
         γ of each normalisation between the embedding and the first attention block, in the order
         in which they act.

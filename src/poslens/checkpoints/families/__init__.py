@@ -19,6 +19,7 @@ FAMILIES: dict[str, Family] = {
     "distilbert": Family((added.DISTILBERT,)),
     "esm": Family(mechanisms=(rotary.ESM,)),
     "gpt2": Family((added.GPT,), context=("n_positions",)),
+    "gpt_bigcode": Family((added.GPT,), context=("n_positions",)),
     "gpt_neo": Family((added.GPT,)),
     "mpnet": Family((added.MPNET,), mechanisms=(biased.MPNET,)),
     "opt": Family((added.OPT,)),
