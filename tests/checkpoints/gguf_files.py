@@ -12,11 +12,26 @@ import numpy as np
 from gguf import quants
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from poslens.checkpoints.byte_source import ByteSource
+from poslens.checkpoints.byte_source import ByteSource, LocalFile
+from poslens.checkpoints.description import Description, describe_model
+from poslens.checkpoints.gguf_file import GgufFile
+from poslens.checkpoints.schemes import Acting
 from poslens.errors import SourceError
 
 DEQUANTISED = sorted(set(quants._type_traits) - {GGMLQuantizationType.NVFP4}, key=int)
 ALIGNMENT = 32
+
+# A model that most architectures admit.
+LENGTH = 103
+SIZES = {
+    ".context_length": LENGTH,
+    ".embedding_length": 72,
+    ".block_count": 3,
+    ".attention.head_count": 6,
+    ".attention.head_count_kv": 3,
+    "general.name": "some model",
+}
+WEIGHT = {"output_norm.weight": np.ones(72, np.float32)}
 
 
 class Bytes(ByteSource):
@@ -120,3 +135,24 @@ def container(
     head = magic + version + struct.pack("<QQ", tensor_count, value_count)
     head += b"".join(values) + b"".join(records)
     return head + bytes(-len(head) % ALIGNMENT) + data
+
+
+def opened(
+    tmp_path: Path,
+    arch: str | None,
+    values: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray] = WEIGHT,
+) -> GgufFile:
+    return GgufFile(LocalFile(write_gguf(tmp_path / "x.gguf", arch, values, tensors)))
+
+
+def description(file: GgufFile) -> Description:
+    assert file.config is not None
+    found = describe_model(file, file.config)
+    assert found is not None
+    return found
+
+
+def schemes(*given: Any) -> tuple[Acting, ...]:
+    """What a file of these metadata and tensors is recognised to do with positions."""
+    return description(opened(*given)).schemes
