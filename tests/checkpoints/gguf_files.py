@@ -79,6 +79,7 @@ def write_gguf(
     writer = gguf.GGUFWriter(path, arch or "none")
     if arch is None:
         writer.kv_data[0].clear()
+    writer.data_alignment = values.get("general.alignment", ALIGNMENT)
     for key, value in values.items():
         full = f"{arch}{key}" if key.startswith(".") else key
         add = {

@@ -98,7 +98,7 @@ def head_dim(found: Metadata) -> int | None:
     width, heads = found.count("embedding_length"), found.count("attention.head_count")
     if stated is not None or width is None or heads is None:
         return stated
-    return width // heads
+    return width // heads or None  # fewer dimensions than heads are refused with the other sizes
 
 
 def rotation(found: Metadata) -> dict[str, object]:
