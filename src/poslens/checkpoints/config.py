@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from poslens.errors import SourceError, quoted
@@ -24,10 +24,14 @@ class Config:
         The JSON object.
     shown
         The file's quoted name, for messages.
+    silence_is_default
+        Whether a number that is left out is the one of the family's configuration class, as
+        transformers leaves those out; in a GGUF file's metadata it is not known.
     """
 
     values: Mapping[str, Any]
     shown: str
+    silence_is_default: bool = True
 
     def integer(self, key: str, default: int) -> int:
         """Return a whole number.
@@ -95,9 +99,11 @@ class Config:
         Raises
         ------
         SourceError
-            If the value is none.
+            If the value is none, or left out where no default holds.
         """
         key = self.first(*keys)
+        if key is None and keys and not self.silence_is_default:
+            raise self._wrong(keys[0], "nothing", "a whole number of at least 1")
         if key is None:
             return default
         value = self.integer(key, default)
@@ -165,8 +171,8 @@ class Config:
             if value is not None:
                 if not isinstance(value, dict):
                     raise self._wrong(key, value, "an object")
-                return Config(value, f"{self.shown}, {key}")
-        return Config({}, self.shown)
+                return replace(self, values=value, shown=f"{self.shown}, {key}")
+        return replace(self, values={})
 
     def _wrong(self, key: str, value: object, expected: str) -> SourceError:
         return SourceError(

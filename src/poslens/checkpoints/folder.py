@@ -65,10 +65,7 @@ def open_weights(folder: Path) -> Tensors:
         return SafetensorsFile(LocalFile(folder / SINGLE))
     if (folder / INDEX).is_file():
         return open_sharded(folder / INDEX)
-    try:
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-    except OSError as error:
-        raise unreadable(folder, error) from error
+    files = _files(folder)
     found = [path for path in files if path.suffix == ".safetensors"]
     if len(found) == 1:
         return SafetensorsFile(LocalFile(found[0]))
@@ -85,3 +82,24 @@ def open_weights(folder: Path) -> Tensors:
         got=listed(quoted(path.name) for path in files) or "an empty folder",
         remedy="save the model as safetensors, which this version reads",
     )
+
+
+def only_gguf(folder: Path) -> Path | None:
+    """Return the GGUF file of a folder that holds one, and no other weights; else None.
+
+    Raises
+    ------
+    SourceError
+        If the folder cannot be read.
+    """
+    files = _files(folder)
+    found = [path for path in files if path.suffix == ".gguf"]
+    others = [path for path in files if path.suffix == ".safetensors"]
+    return found[0] if len(found) == 1 and not others else None
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise unreadable(folder, error) from error

@@ -41,10 +41,12 @@ def load_table(
     ----------
     source
         A model folder with a ``config.json`` and safetensors weights (one file, or shards with an
-        index); a ``.safetensors``, ``.safetensors.index.json``, ``.npy`` or ``.npz`` file;
-        a model on the hub, ``org/name[@revision]``; an http(s) address of a weights file;
-        ``SOURCE::TENSOR`` for one tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``;
-        or a NumPy array. A weights file with a ``config.json`` beside it is read as that model.
+        index), or a folder with one ``.gguf`` file alone; a ``.safetensors``,
+        ``.safetensors.index.json``, ``.gguf``, ``.npy`` or ``.npz`` file; a model on the hub,
+        ``org/name[@revision]``; an http(s) address of a weights file; ``SOURCE::TENSOR`` for one
+        tensor of any of these; an encoding such as ``sinusoidal:length=L,dim=d``; or a NumPy
+        array. A weights file with a ``config.json`` beside it is read as that model; a ``.gguf``
+        file as what its own metadata say.
     part
         Which table, where a model has several: ``"text"`` or ``"vision"``, ``"encoder"`` or
         ``"decoder"``.

@@ -44,7 +44,7 @@ def load_found(
     tokens = beside.tokens(part, config, wanted=with_tokens)
     norm_scales = beside.norm_scales(part.norms(config))
     scheme = part.scheme(config)
-    init_std = beside.init_std(0.0 if scheme == "sinusoidal" else part.init_std(config), scheme)
+    init_std = beside.init_std(part, config)
     source = Source(
         uri=uri,
         revision=revision,
@@ -122,14 +122,19 @@ class _Beside:
         read = tuple(scale.astype(np.float64) for scale in scales if scale is not None)
         return read if len(read) == len(norms) else ()
 
-    def init_std(self, std: float, scheme: str) -> float | None:
+    def init_std(self, part: Part, config: Config) -> float | None:
+        if part.scheme(config) == "sinusoidal":
+            self.missing["init_std"] = (
+                "the table is a formula and was not drawn from a distribution"
+            )
+            return None
+        if not config.silence_is_default:
+            self.missing["init_std"] = f"{config.shown} do not say how the table was initialised"
+            return None
+        std = part.init_std(config)
         if std > 0:
             return std
-        self.missing["init_std"] = (
-            "the table is a formula and was not drawn from a distribution"
-            if scheme == "sinusoidal"
-            else "the table starts from zeros: its initial σ is 0"
-        )
+        self.missing["init_std"] = "the table starts from zeros: its initial σ is 0"
         return None
 
     def _read(self, spellings: Spellings, key: str, ndim: int) -> np.ndarray | None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, open_sharded, open_weights
+from poslens.checkpoints.folder import (
+    CONFIG,
+    INDEX_SUFFIX,
+    only_gguf,
+    open_sharded,
+    open_weights,
+)
+from poslens.checkpoints.gguf_file import GgufFile
 from poslens.checkpoints.json_object import json_object
 from poslens.checkpoints.names import Address, HubModel, Located
 from poslens.checkpoints.numpy_files import NpyFile, NpzFile
@@ -16,7 +23,7 @@ from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.tensors import Tensors
 from poslens.errors import SourceError, quoted
 
-SUFFIXES = ".safetensors, .safetensors.index.json, .npy or .npz"
+SUFFIXES = ".safetensors, .safetensors.index.json, .gguf, .npy or .npz"
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ def open_located(named: Located, uri: str, revision: str | None = None) -> Check
 def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:
     if path.is_dir():
         config = _config_in(path)
+        if config is None and (alone := only_gguf(path)) is not None:
+            return _open_gguf(alone)
         if config is None and not tensor_named:
             raise SourceError(
                 f"no {CONFIG} in {quoted(path)}",
@@ -89,6 +98,8 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
         return open_sharded(path), _config_in(path.parent)
     if path.suffix == ".safetensors":
         return SafetensorsFile(LocalFile(path)), _config_in(path.parent)
+    if path.suffix == ".gguf":
+        return _open_gguf(path)
     if path.suffix == ".npy":
         return NpyFile(path), None
     if path.suffix == ".npz":
@@ -99,6 +110,11 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
         got=f"suffix {quoted(path.suffix)}" if path.suffix else "no suffix",
         remedy="save the weights as safetensors, or the table with numpy.save",
     )
+
+
+def _open_gguf(path: Path) -> tuple[Tensors, Config | None]:
+    file = GgufFile(LocalFile(path))
+    return file, file.config
 
 
 def _config_in(folder: Path) -> Config | None:

@@ -34,7 +34,8 @@ class Source:
     row_offset
         Stored rows before position 0, which are not positions and were left out.
     dtype
-        The stored dtype, in NumPy's words, or ``"bfloat16"``; None without a table.
+        The stored dtype, in NumPy's words, or ``"bfloat16"``, or ggml's ``"Q4_1"`` and so on; None
+        without a table.
     sha256
         Of the tensor's stored bytes (row-major, little-endian), every row included; None without
         a table.
@@ -65,8 +66,9 @@ class PositionTable:
         Where it came from.
     tokens
         The token embedding table, shape (token, dim), float64 or float32 as it is stored
-        (float16 and bfloat16 as float32), times the factor by which the model scales it before it
-        adds positions; None where there is none of the same width, or it was not asked for.
+        (narrower and quantised ones as float32), times the factor by which the model scales it
+        before it adds positions; None where there is none of the same width, or it was not asked
+        for.
     norm_scales
         γ of each normalisation between the embedding and the first attention block, in the order
         in which they act.

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float
 
+from poslens.checkpoints.schemes import Pairing
 from poslens.errors import SourceError, TableError, quoted
 
 # How the readable dtypes are stored. bfloat16 is the upper half of a float32; NumPy has no such
@@ -34,20 +35,39 @@ class Entry:
         ``"float32"`` and so on for the readable ones, else the container's own word.
     shape
         Its shape.
+    quantised
+        Whether its container turns it into float32 as it reads it.
     """
 
     name: str | None
     dtype: str
     shape: tuple[int, ...]
+    quantised: bool = False
 
     @property
     def floating(self) -> bool:
-        """Whether the dtype is one that PosLens reads."""
-        return self.dtype in STORED_AS
+        """Whether it is one that PosLens reads as numbers with a fraction."""
+        return self.quantised or self.dtype in STORED_AS
 
     def __str__(self) -> str:
         size = "×".join(map(str, self.shape)) or "scalar"
         return f"{quoted(self.name) if self.name else 'array'} ({self.dtype}, {size})"
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What remains to be known of a tensor's stored bytes once they have become float32.
+
+    Attributes
+    ----------
+    nbytes
+        Their number.
+    sha256
+        Their SHA-256, in hexadecimal.
+    """
+
+    nbytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,29 +79,33 @@ class StoredTensor:
     entry
         Name, dtype and shape.
     raw
-        The bytes, shape (byte,).
+        The bytes, shape (byte,); of the float32 values where it was stored quantised.
+    quantised
+        How it was stored, if so; None where ``raw`` is what is stored.
     """
 
     entry: Entry
     raw: bytes | memoryview
+    quantised: Quantised | None = None
 
     @property
     def nbytes(self) -> int:
         """The number of stored bytes."""
-        return len(self.raw)
+        return self.quantised.nbytes if self.quantised else len(self.raw)
 
     def sha256(self) -> str:
         """Return the SHA-256 of the stored bytes, in hexadecimal."""
-        return hashlib.sha256(self.raw).hexdigest()
+        return self.quantised.sha256 if self.quantised else hashlib.sha256(self.raw).hexdigest()
 
     def values(self) -> Values:
         """Return the numbers, read-only: float64 as it is, the narrower dtypes as float32."""
-        stored = np.frombuffer(self.raw, dtype=STORED_AS[self.entry.dtype])
-        if self.entry.dtype == "bfloat16":
+        dtype = "float32" if self.quantised else self.entry.dtype
+        stored = np.frombuffer(self.raw, dtype=STORED_AS[dtype])
+        if dtype == "bfloat16":
             upper_half = stored.astype(np.uint32)
             upper_half <<= 16  # in place: token tables are large
             stored = upper_half.view(np.float32)
-        width = np.float64 if self.entry.dtype == "float64" else np.float32
+        width = np.float64 if dtype == "float64" else np.float32
         values = stored.astype(width, copy=False).reshape(self.entry.shape)
         values.flags.writeable = False
         return values
@@ -92,6 +116,7 @@ class Tensors(ABC):
 
     shown: str  # the container's quoted name, for messages
     opening_bytes: int = 0  # read so far to learn names and shapes: headers, an index
+    pairing: Pairing | None = None  # of rotated rows, where the container has its own order of them
 
     @abstractmethod
     def names(self) -> Iterable[str]:

@@ -43,20 +43,27 @@ def _distilbert_scheme(config: Config) -> Kind:
     return "sinusoidal" if config.flag("sinusoidal_pos_embds", False) else "learned"
 
 
+# GGUF's own names, the same in all its architectures; its converters cut off the rows before
+# position 0.
+_GGUF_POSITION = "position_embd.weight"
+_GGUF_TOKENS = "token_embd.weight"
+
 # Checkpoints converted from TensorFlow call γ gamma.
-BERT_NORMS = (("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma"),)
+BERT_NORMS = (
+    ("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma", "token_embd_norm.weight"),
+)
 
 GPT = Part(
-    position=("wpe.weight",),
+    position=("wpe.weight", _GGUF_POSITION),
     prefixes=("", "transformer."),
-    tokens=("wte.weight",),
-    norms=lambda _: (("h.0.ln_1.weight",),),
+    tokens=("wte.weight", _GGUF_TOKENS),
+    norms=lambda _: (("h.0.ln_1.weight", "blk.0.attn_norm.weight"),),
 )
 
 BERT = Part(
-    position=("embeddings.position_embeddings.weight",),
+    position=("embeddings.position_embeddings.weight", _GGUF_POSITION),
     prefixes=("", "bert."),
-    tokens=("embeddings.word_embeddings.weight",),
+    tokens=("embeddings.word_embeddings.weight", _GGUF_TOKENS),
     norms=lambda _: BERT_NORMS,
     # Models trained with relative keys carry an unused table along.
     requires={"position_embedding_type": "absolute"},

@@ -22,6 +22,9 @@ Layers = Callable[[Config, int], tuple[int, ...]]
 STRETCHED = ("llama3", "yarn", "longrope")
 ORIGINAL = "original_max_position_embeddings"
 
+# Why the pairing is not that of the family in transformers.
+REORDERED = "the rows of queries and keys are reordered for it in this container"
+
 # Said elsewhere in the record: not words about scaling.
 _NOT_SCALING = ("rope_theta", "rope_type", "type", "partial_rotary_factor")
 
@@ -137,7 +140,7 @@ class RotaryEntry:
         keys = (*self.base_keys[:1], *(self.partial_keys[:1] if self.partial is not None else ()))
         return ", ".join(f"`{key}`" for key in keys)
 
-    def acting(self, config: Config, _: Tensors) -> Iterable[Rotary]:
+    def acting(self, config: Config, tensors: Tensors) -> Iterable[Rotary]:
         """Return the rotation; nothing where the config turns it off or no layer has it.
 
         Raises
@@ -151,10 +154,17 @@ class RotaryEntry:
             return []
         heads = self.sizes.read(config)
         layers = self.layers(config, heads.layers)
-        return [self._record(config, heads, layers)] if layers else []
+        return [self._record(config, tensors, heads, layers)] if layers else []
 
-    def _record(self, config: Config, heads: Heads, layers: tuple[int, ...]) -> Rotary:
+    def _record(
+        self, config: Config, tensors: Tensors, heads: Heads, layers: tuple[int, ...]
+    ) -> Rotary:
         parameters = self._parameters(config)
+        pairing = self.pairing(config)
+        note = self.note(config)
+        if tensors.pairing not in (None, pairing):
+            pairing = tensors.pairing
+            note = "; ".join(part for part in (note, REORDERED) if part)
         return Rotary(
             base=self._base(config, parameters),
             head_dim=heads.head_dim,
@@ -163,9 +173,9 @@ class RotaryEntry:
             key_heads=heads.key,
             layers=layers,
             layer_count=heads.layers,
-            pairing=self.pairing(config),
+            pairing=pairing,
             scaling=self._scaling(config, parameters),
-            note=self.note(config),
+            note=note,
         )
 
     def _parameters(self, config: Config) -> Config:
@@ -206,9 +216,10 @@ class RotaryEntry:
     def _dims(self, config: Config, parameters: Config, head_dim: int) -> int:
         if self.rotary_dim is not None:
             return self.rotary_dim(config, head_dim)
-        if self.partial is None:
+        if self.partial is None and config.silence_is_default:
             return head_dim
-        part = _stated(parameters, config, "partial_rotary_factor", self.partial_keys, self.partial)
+        whole = 1.0 if self.partial is None else self.partial
+        part = _stated(parameters, config, "partial_rotary_factor", self.partial_keys, whole)
         if part > 1:
             raise config.contradiction(
                 "cannot rotate more than a head", "a part from 0 to 1", f"{part:.10g}"
@@ -223,7 +234,7 @@ class RotaryEntry:
             return {}
         scaling: dict[str, object] = {"rope_type": word}
         scaling |= {k: v for k, v in parameters.values.items() if k not in _NOT_SCALING}
-        if word in STRETCHED:
+        if word in STRETCHED and config.silence_is_default:
             if config.has(ORIGINAL):
                 scaling[ORIGINAL] = config.values[ORIGINAL]
             elif not parameters.has(ORIGINAL) and config.has("max_position_embeddings"):

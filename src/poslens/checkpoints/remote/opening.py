@@ -6,6 +6,7 @@ from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
 
 from poslens.checkpoints.folder import INDEX_SUFFIX
+from poslens.checkpoints.gguf_file import GgufFile
 from poslens.checkpoints.names import Address, HubModel, Located
 from poslens.checkpoints.numpy_files import NpyFile, NpzFile
 from poslens.checkpoints.opening import SUFFIXES, Checkpoint, open_located
@@ -38,6 +39,9 @@ def open_hub_source(model: HubModel, uri: str, access: Access) -> Checkpoint:
         return open_located(Located(cached, model.tensor), uri, snapshot_commit(cached))
     repository = HubRepository(model, access)
     try:
+        if model.file is not None and model.file.endswith(".gguf"):
+            file = GgufFile(repository.file(model.file))
+            return Checkpoint(file, file.config, uri, model.tensor, repository.commit)
         config = repository.config()
         if model.file is None:
             tensors = repository.weights()
@@ -61,6 +65,9 @@ def open_address_source(named: Address, access: Access) -> Checkpoint:
     def opened(name: str) -> RemoteFile:
         return open_address(named.url if name == path else urljoin(named.url, name), access)
 
+    if path.endswith(".gguf"):
+        file = GgufFile(opened(path))
+        return Checkpoint(file, file.config, public_url(named.url), named.tensor)
     tensors = _container(path, opened)
     config = config_beside(named.url, access) if path.endswith(WITH_CONFIG) else None
     return Checkpoint(tensors, config, public_url(named.url), named.tensor)
