@@ -38,8 +38,8 @@ class Located:
 def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located:
     """Return what a source string names.
 
-    A path that exists is taken whole, even if it contains ``::``; an `os.PathLike` never names an
-    encoding, nor does ``./sinusoidal:…``.
+    The longest path that exists is taken, even if it contains ``::``; an `os.PathLike` never names
+    an encoding, nor does ``./sinusoidal:…``.
 
     Raises
     ------
@@ -51,10 +51,12 @@ def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located:
         return _parse_sinusoidal(text)
     if _exists(text):
         return Located(Path(text))
-    path, mark, tensor = text.partition(TENSOR_MARK)
-    if mark and _exists(path):
+    marks = (at for at in range(len(text), 0, -1) if text.startswith(TENSOR_MARK, at))
+    at = next((at for at in marks if _exists(text[:at])), None)
+    if at is not None:
+        tensor = text[at + len(TENSOR_MARK) :]
         if tensor:
-            return Located(Path(path), tensor)
+            return Located(Path(text[:at]), tensor)
         raise SourceError(
             f"no tensor is named in {quoted(text)}",
             expected="PATH::TENSOR",
@@ -62,7 +64,7 @@ def parse_source(source: str | os.PathLike[str]) -> Sinusoidal | Located:
             remedy="name a tensor, or leave '::' out",
         )
     raise SourceError(
-        f"nothing found at {quoted(path)}",
+        f"nothing found at {quoted(text.partition(TENSOR_MARK)[0])}",
         expected=f"a local file or folder, PATH::TENSOR, or {USAGE}",
         remedy="check the path",
     )
