@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -10,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from poslens.checkpoints.json_text import LARGEST_PARSED, parse
 from poslens.errors import SourceError, quoted
-
-# Real ones are kilobytes; an index of a million tensors is still below this.
-LARGEST_JSON = 100_000_000
 
 
 @contextmanager
@@ -27,25 +24,35 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         refused before it is opened, because reading one may never end.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise SourceError(
-                f"cannot read {quoted(path)}",
-                expected="a regular file",
-                got="a folder, pipe or device",
-                remedy="give the path of a file",
-            )
-        if status.st_size == 0:
-            raise SourceError(
-                f"cannot read {quoted(path)}",
-                expected="a file with a header and data",
-                got="an empty file",
-                remedy="download or save it again",
-            )
-        with path.open("rb") as handle:
+        _require_regular(path, path.stat())
+        with open(path, "rb", opener=_without_waiting) as handle:
+            status = os.fstat(handle.fileno())
+            _require_regular(path, status)  # it may have been replaced since
+            if status.st_size == 0:
+                raise SourceError(
+                    f"cannot read {quoted(path)}",
+                    expected="a file with a header and data",
+                    got="an empty file",
+                    remedy="download or save it again",
+                )
             yield handle, status.st_size
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def _require_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(
+            f"cannot read {quoted(path)}",
+            expected="a regular file",
+            got="a folder, pipe or device",
+            remedy="give the path of a file",
+        )
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Opening a pipe would wait for its other end; Windows has no such flag, and no such pipes.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def unreadable(path: str | os.PathLike[str], error: OSError) -> SourceError:
@@ -58,31 +65,44 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> SourceError:
     )
 
 
+def too_large(shown: str, size: int) -> SourceError:
+    """Return the error for data that the machine's memory cannot hold."""
+    return SourceError(
+        f"cannot read {shown}",
+        expected="data that fit in memory",
+        got=f"{size} bytes",
+        remedy="use a machine with more memory, or name a smaller tensor",
+    )
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file holds.
 
     Raises
     ------
     SourceError
-        If the file cannot be read, is larger than 100 MB, or is no JSON object.
+        If the file cannot be read, is larger than 7 MB, is no JSON object, or is one that could
+        take more than 64 MB of memory.
     """
+    expected = f"one JSON object of at most {LARGEST_PARSED // 10**6} MB"
     with opened(path) as (handle, size):
-        if size > LARGEST_JSON:
-            raise _no_object(path, f"{size} bytes")
-        text = handle.read(LARGEST_JSON)
+        if size > LARGEST_PARSED:
+            raise not_understood(quoted(path), expected, f"{size} bytes")
+        text = handle.read(LARGEST_PARSED)
     try:
-        value = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise _no_object(path, quoted(error)) from error
+        value = parse(text)
+    except ValueError as error:
+        raise not_understood(quoted(path), expected, quoted(error)) from error
     if not isinstance(value, dict):
-        raise _no_object(path, f"a JSON {type(value).__name__}")
+        raise not_understood(quoted(path), expected, f"a JSON {type(value).__name__}")
     return value
 
 
-def _no_object(path: Path, got: str) -> SourceError:
+def not_understood(shown: str, expected: str, got: str) -> SourceError:
+    """Return the error for a file beside the weights that is not what it must be."""
     return SourceError(
-        f"cannot understand {quoted(path)}",
-        expected="one JSON object of at most 100 MB",
+        f"cannot understand {shown}",
+        expected=expected,
         got=got,
         remedy="restore the file from where the model came from",
     )
