@@ -8,7 +8,7 @@ from pathlib import Path
 from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
-from poslens.checkpoints.local_files import read_json_object
+from poslens.checkpoints.local_files import read_json_object, unreadable
 from poslens.checkpoints.names import Located
 from poslens.checkpoints.numpy_files import NpzFile
 from poslens.checkpoints.safetensors_file import SafetensorsFile
@@ -51,7 +51,10 @@ def open_located(named: Located, uri: str) -> Checkpoint:
     SourceError
         If it cannot be read, or is no checkpoint.
     """
-    tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
+    try:
+        tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
+    except OSError as error:  # a folder that may not be entered
+        raise unreadable(named.path, error) from error
     return Checkpoint(tensors, config, uri, named.tensor)
 
 
