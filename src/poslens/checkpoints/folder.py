@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from poslens.checkpoints.byte_source import LocalFile
-from poslens.checkpoints.local_files import read_json_object, unreadable
+from poslens.checkpoints.index_file import read_index, unfit
+from poslens.checkpoints.local_files import unreadable
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors, listed
 from poslens.errors import SourceError, quoted
@@ -28,19 +29,13 @@ class ShardedSafetensors(Tensors):
 
     def __init__(self, index: Path) -> None:
         self.index, self.shown = index, quoted(index)
-        self.opening_bytes = index.stat().st_size if index.is_file() else 0
-        weight_map = read_json_object(index).get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise self._unsound("an object weight_map", quoted(weight_map))
-        for name, shard in weight_map.items():
-            if not _is_inside(shard):
-                raise self._unsound(
-                    "file names within its folder", f"{quoted(shard)} for tensor {quoted(name)}"
-                )
-        self._weight_map: dict[str, str] = weight_map
-        absent = [s for s in sorted(set(weight_map.values())) if not (index.parent / s).is_file()]
+        source = LocalFile(index)
+        self.opening_bytes = source.size
+        self._weight_map = read_index(source)
+        files = sorted(set(self._weight_map.values()))
+        absent = [one for one in files if not (index.parent / one).is_file()]
         if absent:
-            raise self._unsound("all its files", f"no file {listed(map(quoted, absent))}")
+            raise unfit(self.shown, "all its files", f"no file {listed(map(quoted, absent))}")
         self._shards: dict[str, SafetensorsFile] = {}
 
     def names(self) -> Iterable[str]:
@@ -76,26 +71,9 @@ class ShardedSafetensors(Tensors):
             self.opening_bytes += self._shards[file_name].opening_bytes
         shard = self._shards[file_name]
         if name not in shard.names():
-            raise self._unsound(
-                f"tensor {quoted(name)} in {quoted(file_name)}", "a file without it"
-            )
+            expected = f"tensor {quoted(name)} in {quoted(file_name)}"
+            raise unfit(self.shown, expected, "a file without it")
         return shard
-
-    def _unsound(self, expected: str, got: str) -> SourceError:
-        return SourceError(
-            f"{self.shown} does not fit its weight files",
-            expected=expected,
-            got=got,
-            remedy="download the model again",
-        )
-
-
-def _is_inside(shard: object) -> bool:
-    """Whether an index entry is a relative path that never leaves the folder, on any system."""
-    if not isinstance(shard, str) or not shard or "\0" in shard:
-        return False
-    windows = PureWindowsPath(shard)
-    return not (windows.drive or windows.root or PurePosixPath(shard).root or ".." in windows.parts)
 
 
 def open_weights(folder: Path) -> Tensors:
