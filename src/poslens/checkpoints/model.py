@@ -10,6 +10,7 @@ from poslens.axes import PerDim, TokenRows
 from poslens.checkpoints.candidates import describe_candidates, how_to_name
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families import FAMILIES, Formula, Part, Spellings
+from poslens.checkpoints.names import MOST_ENTRIES
 from poslens.checkpoints.numpy_files import stored_from_array
 from poslens.checkpoints.rows import check_entry, position_rows
 from poslens.checkpoints.table import PositionTable, Source
@@ -211,6 +212,12 @@ def _spelled(spellings: Spellings, prefix: str, names: set[str]) -> str | None:
 def _stored(tensors: Tensors, found: Found, formula: Formula | None) -> tuple[StoredTensor, int]:
     """Return the table as it is stored or computed, and how many bytes were read for it."""
     if formula is not None:
+        if formula.length * formula.dim > MOST_ENTRIES:
+            raise found.config.contradiction(
+                "a table too large to compute",
+                f"at most {MOST_ENTRIES} entries",
+                f"{formula.length} × {formula.dim}",
+            )
         return stored_from_array(formula.table(formula.length, formula.dim)), 0
     stored = tensors.read(str(found.tensor))
     return stored, stored.nbytes
