@@ -6,14 +6,20 @@ Input is validated once, where it enters. Everything a caller can get wrong ends
 
 from __future__ import annotations
 
+from reprlib import Repr
+
+_BRIEF = Repr()
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxlong = _BRIEF.maxstring = 64
+
 
 def quoted(name: object, limit: int = 120) -> str:
     """Quote a name that came from outside, so that it cannot break or forge a line of output.
 
     File and tensor names are data. Control characters (a newline, a terminal escape) are shown
-    escaped, and a long name is cut at ``limit`` characters.
+    escaped, and a long name is cut at ``limit`` characters. Of a list or object that came from a
+    file only the beginning is looked at, as it may be nested too deeply for `str`.
     """
-    text = str(name)
+    text = _BRIEF.repr(name) if isinstance(name, dict | list | tuple) else str(name)
     shown = repr(text if len(text) <= limit else text[: limit - 1] + "…")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.description import describe_model
 from poslens.checkpoints.families import FAMILIES
 from poslens.checkpoints.names import parse_source
+from poslens.checkpoints.numpy_files import stored_from_array
 from poslens.checkpoints.opening import open_located
 from poslens.checkpoints.schemes import Acting
 from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors
@@ -32,6 +35,24 @@ class Shapes(Tensors):
 
     def read(self, name: str) -> StoredTensor:
         raise AssertionError(f"{name} was read, to describe a model")
+
+
+class Held(Tensors):
+    """Arrays in memory."""
+
+    shown = "'memory'"
+
+    def __init__(self, **arrays: np.ndarray) -> None:
+        self.arrays = arrays
+
+    def names(self) -> Iterable[str]:
+        return self.arrays
+
+    def entry(self, name: str) -> Entry:
+        return self.read(name).entry
+
+    def read(self, name: str) -> StoredTensor:
+        return stored_from_array(self.arrays[name], name)
 
 
 def config_of(values: Mapping[str, Any]) -> Config:

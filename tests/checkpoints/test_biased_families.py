@@ -19,6 +19,7 @@ from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 from poslens.checkpoints import load_table
 from poslens.checkpoints.description import describe_model
+from poslens.checkpoints.families.biased import matching
 from poslens.checkpoints.schemes import Alibi, BucketedBias
 from poslens.errors import SourceError
 
@@ -352,3 +353,11 @@ def test_recurrence_has_no_position_encoding(family: str) -> None:
     assert description is not None
     assert [one.line() for one in description.schemes] == ["no position encoding"]
     assert description.context is None
+
+
+def test_layers_are_in_the_order_of_their_numbers() -> None:
+    """Even of thousands of digits, which int() refuses."""
+    numbers = ("0", "2", "09", "10", "9" * 4999, "1" + "0" * 4999)
+    names = [f"x.block.{number}.bias" for number in numbers]
+    tensors = Shapes(**dict.fromkeys(sorted(names, reverse=True), (1,)))
+    assert matching(tensors, r"block\.[0-9]+\.bias") == tuple(names)

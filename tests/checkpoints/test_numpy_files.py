@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from poslens.checkpoints import load_table
+from poslens.checkpoints.numpy_files import CHUNK, NpyFile, NpzFile, stored_from_array
 from poslens.errors import SourceError, TableError
 
 
@@ -130,6 +131,7 @@ def test_a_masked_array_is_refused(table: np.ndarray) -> None:
         load_table(np.ma.masked_less(table, 0))
 
 
+DATA = bytes(24)
 DEEP = "{'descr': '<f4', 'fortran_order': False, 'shape': " + "(" * 5000 + ")" * 5000 + "}"
 
 
@@ -139,6 +141,7 @@ DEEP = "{'descr': '<f4', 'fortran_order': False, 'shape': " + "(" * 5000 + ")" *
         (b"hello", r"begins with the NumPy magic string, got"),
         (b"\x93NUMPY\x01", r"begins with the NumPy magic string, got"),
         (b"\x93NUMPY\x09\x00" + b"x" * 40, r"format version 1.0, 2.0 or 3.0, got 9.0"),
+        (b"\x93NUMPY\x01\x01" + b"x" * 40, r"format version 1.0, 2.0 or 3.0, got 1.1"),
         (b"\x93NUMPY\x01\x00\x05", r"a header of at most 10000 bytes, got -1 bytes"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", r"at most 10000 bytes, got 4294967295 bytes"),
         (b"\x93NUMPY\x01\x00\x76\x00{", r"a header of 118 bytes, got 1 bytes \(truncated\)"),
@@ -155,6 +158,7 @@ DEEP = "{'descr': '<f4', 'fortran_order': False, 'shape': " + "(" * 5000 + ")" *
         (npy_bytes(literal(order=1)), r"got 'shape \(3, 2\), fortran_order 1'"),
         (npy_bytes(literal(shape=[3, 2])), r"got 'shape \[3, 2\]"),
         (npy_bytes(literal(shape=(3, -2))), r"got 'shape \(3, -2\)"),
+        (npy_bytes("\xa0" + literal(), DATA), r"descr, fortran_order and shape, got .SyntaxError"),
         (npy_bytes(literal(shape=(3, 2.0))), r"got 'shape \(3, 2.0\)"),
         (npy_bytes(literal(shape=(1,) * 65)), r"got 'shape \(1, 1"),
         (npy_bytes(literal(shape=(2**62, 2**62)), b"x" * 24), r"say, got 24 bytes"),
@@ -251,3 +255,21 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
     path.write_bytes(whole)
     with pytest.raises(SourceError, match=r"an undamaged zip archive, got .*encrypted"):
         load_table(path)
+
+
+def test_an_archive_that_is_replaced_after_opening(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.npz", {"wpe.npy": npy(np.eye(4))})
+    opened = NpzFile(path)
+    zipped(tmp_path / "y.npz", {"wpe.npy": npy(np.eye(4) + 1)}).replace(path)
+    with pytest.raises(SourceError, match=r"x.npz' is not as it was when it was opened"):
+        opened.read("wpe")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "<f2"])
+def test_arrays_of_more_than_one_piece(tmp_path: Path, order: str, dtype: str) -> None:
+    array = np.random.default_rng(0).normal(size=(1013, 3 * CHUNK // 1013 // 4)).astype(dtype)
+    np.save(tmp_path / "x.npy", np.array(array, order=order))
+    stored = NpyFile(tmp_path / "x.npy").read("")
+    np.testing.assert_array_equal(stored.values(), array)
+    assert stored.sha256() == stored_from_array(array).sha256()

@@ -1,10 +1,9 @@
-"""Any table by every route and dtype; and files damaged at random, which never surprise."""
+"""Any table by every route and dtype; and no file that is cut."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -100,69 +99,11 @@ def test_bfloat16_is_decoded_as_torch_does(table: np.ndarray) -> None:
         assert got.source.sha256 == hashlib.sha256(stored).hexdigest()
 
 
-@st.composite
-def mutations(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes changed, cut out, put in, or repeated, a few times over."""
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(content)))
-        stop = draw(st.integers(start, min(len(content), start + 12)))
-        put = draw(
-            st.one_of(
-                st.binary(max_size=8),
-                st.sampled_from([b"", b"0", b"9" * 30, b"-1", b"NaN", b"null", b"[", b"{", b'"']),
-                st.just(content[start:stop] * 2),
-            )
-        )
-        content = content[:start] + put + content[stop:]
-    return content
-
-
 TABLE = np.arange(1, 13, dtype=np.float32).reshape(4, 3)
-MODEL = {
-    "embeddings.position_embeddings.weight": TABLE,
-    "embeddings.word_embeddings.weight": TABLE[:2],
-}
-INDEX = json.dumps({"weight_map": dict.fromkeys(MODEL, "one.safetensors")}).encode()
-CONFIG = json.dumps(
-    {"model_type": "roberta", "pad_token_id": 0, "initializer_range": 0.5, "layers": [1, 2]}
-).encode()
-VALID = {
-    "x.npy": npy(TABLE),
-    "x.npz": npz(TABLE),
-    "y.npz": npz(TABLE, np.savez_compressed),
-    "x.safetensors": safetensors(TABLE),
-    "config.json": CONFIG,
-    "model.safetensors.index.json": INDEX,
-}
+VALID = {"x.npy": npy(TABLE), "x.npz": npz(TABLE), "x.safetensors": safetensors(TABLE)}
 
 
 @pytest.mark.parametrize("name", VALID)
-@given(data=st.data())
-@settings(deadline=None, max_examples=300, derandomize=True)
-def test_damaged_files_load_or_say_why(name: str, data: st.DataObject) -> None:
-    content = data.draw(mutations(VALID[name]))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        if path.suffix == ".json":
-            (path.parent / "one.safetensors").write_bytes(save_numpy(MODEL))
-            (path.parent / "config.json").write_bytes(CONFIG)
-            source = path.parent
-        else:
-            source = path
-        path.write_bytes(content)
-        outcome: PositionTable | PosLensError
-        try:
-            outcome = load_table(source)
-        except PosLensError as error:
-            outcome = error
-    if isinstance(outcome, PosLensError):
-        assert str(outcome).isprintable()  # one line, whatever the damage
-    else:
-        assert np.isfinite(outcome.rows).all()
-        assert outcome.length >= 3
-
-
-@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.safetensors"])
 def test_every_cut_is_noticed(name: str) -> None:
     for stop in range(len(VALID[name])):
         with pytest.raises(PosLensError, match="expected"):

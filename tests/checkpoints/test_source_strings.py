@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from poslens.checkpoints import load_table
+from poslens.checkpoints.candidates import looks_like_positions
 from poslens.checkpoints.names import Address, HubModel, Located, parse_source
 from poslens.encodings import EncodingSpec, Sinusoidal
 from poslens.encodings.sinusoidal import sinusoidal_table
@@ -91,6 +92,29 @@ def test_paths_and_tensors(tmp_path: Path) -> None:
         SourceError, match=r"no tensor is named in .*nothing after '::'; name a ten"
     ):
         load_table(f"{tmp_path}::")
+
+
+def test_the_longest_path_that_exists_is_taken(tmp_path: Path) -> None:
+    """Folders and tensors may both have '::' in their names."""
+    folder = tmp_path / "a::b"
+    folder.mkdir()
+    path = folder / "x.npz"
+    np.savez(path, **{"c::d": np.eye(3)})
+    assert parse_source(f"{path}::c::d") == Located(path, "c::d")
+    assert parse_source(f"{path}:::d") == Located(path, ":d")
+    np.testing.assert_array_equal(load_table(f"{path}::c::d").rows, np.eye(3))
+    (tmp_path / "a").mkdir()
+    assert parse_source(f"{folder}::x") == Located(folder, "x")
+    assert parse_source(f"{tmp_path}/a::c::x") == Located(tmp_path / "a", "c::x")
+
+
+def test_long_names_are_looked_through_once() -> None:
+    """A search from each of a million places to the end would take hours."""
+    assert not looks_like_positions("_emb" * 250_000)
+    assert not looks_like_positions("_pos_emb" * 250_000 + "!")
+    assert looks_like_positions("x." * 500_000 + "wpe.weight")
+    assert looks_like_positions("x" * 500_000 + "_position_embeddings.weight")
+    assert not looks_like_positions("x" * 500_000 + "wpe.weight")
 
 
 def test_a_path_is_never_an_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
-from poslens.checkpoints.local_files import opened
+from poslens.checkpoints.local_files import opened, too_large
 from poslens.errors import SourceError, quoted
 
 Span: TypeAlias = tuple[int, int]  # start, stop: the bytes start … stop - 1
@@ -42,7 +44,7 @@ class ByteSource(ABC):
 
 
 class LocalFile(ByteSource):
-    """A regular file on this machine.
+    """A regular file on this machine, which must stay as it was when it was opened.
 
     Raises
     ------
@@ -52,8 +54,28 @@ class LocalFile(ByteSource):
 
     def __init__(self, path: Path) -> None:
         self.path, self.shown = path, quoted(path)
-        with opened(path) as (_, size):
-            self.size = size
+        with opened(path) as (handle, self.size):
+            self._version = _version(handle)
+
+    @contextmanager
+    def stream(self) -> Iterator[BinaryIO]:
+        """Open the file again.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read, or is no longer the file that was opened: what its header says
+            need not hold for another one.
+        """
+        with opened(self.path) as (handle, size):
+            if _version(handle) != self._version:
+                raise SourceError(
+                    f"{self.shown} is not as it was when it was opened",
+                    expected=f"the same file of {self.size} bytes",
+                    got=f"one of {size} bytes, written since",
+                    remedy="wait until it has been written, and start again",
+                )
+            yield handle
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes ``start`` … ``stop`` - 1.
@@ -61,16 +83,25 @@ class LocalFile(ByteSource):
         Raises
         ------
         SourceError
-            If the file cannot be read, or has become shorter since it was opened.
+            If the file cannot be read, has changed since it was opened, or if so much does not
+            fit in memory.
         """
-        with opened(self.path) as (handle, _):
+        with self.stream() as handle:
             handle.seek(start)
-            found = handle.read(stop - start)
+            try:
+                found = handle.read(stop - start)
+            except MemoryError as error:
+                raise too_large(self.shown, stop - start) from error
         if len(found) != stop - start:
             raise SourceError(
                 f"{self.shown} is shorter than when it was opened",
                 expected=f"{stop - start} bytes from byte {start} on",
                 got=f"{len(found)} bytes (truncated)",
-                remedy="wait until it has been written, or download it again",
+                remedy="wait until it has been written, and start again",
             )
         return found
+
+
+def _version(handle: BinaryIO) -> tuple[int, ...]:
+    status = os.fstat(handle.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -16,13 +16,16 @@ _NAMED = re.compile(
     r"(?:[._/]weight)?$",
     re.IGNORECASE,
 )
+LONGEST_END = 128
 # Tables of distances between positions have one row a distance, not one a position.
 _RELATIVE = re.compile(r"(?:^|[._/])rel(?:ative)?_", re.IGNORECASE)
 
 
 def looks_like_positions(name: str) -> bool:
     """Whether a tensor's name is one that position tables go by."""
-    return bool(_NAMED.search(name)) and not _RELATIVE.search(name)
+    # Only the end counts, and the search through all of a name takes the square of its length.
+    end = max(0, len(name) - LONGEST_END)
+    return bool(_NAMED.search(name, end)) and not _RELATIVE.search(name)
 
 
 def position_candidates(tensors: Tensors) -> list[Entry]:

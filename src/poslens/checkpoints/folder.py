@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from poslens.checkpoints.byte_source import LocalFile
+from poslens.checkpoints.index_file import unfit
 from poslens.checkpoints.local_files import unreadable
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.sharded import Sharded
@@ -29,7 +30,7 @@ def open_sharded(index: Path) -> Sharded:
     sharded = Sharded(LocalFile(index), _shard_in(index.parent))
     absent = [file for file in sharded.files() if not (index.parent / file).is_file()]
     if absent:
-        raise sharded.unsound("all its files", f"no file {listed(map(quoted, absent))}")
+        raise unfit(sharded.shown, "all its files", f"no file {listed(map(quoted, absent))}")
     return sharded
 
 

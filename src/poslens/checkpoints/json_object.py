@@ -1,15 +1,13 @@
-"""JSON files of a checkpoint: a config, an index."""
+"""JSON files of a checkpoint that become objects: a config."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from poslens.checkpoints.byte_source import ByteSource
-from poslens.errors import SourceError, quoted
-
-# Real ones are kilobytes; an index of a million tensors is still below this.
-LARGEST_JSON = 100_000_000
+from poslens.checkpoints.json_text import LARGEST_PARSED, parse
+from poslens.checkpoints.local_files import not_understood
+from poslens.errors import quoted
 
 
 def json_object(source: ByteSource) -> dict[str, Any]:
@@ -18,24 +16,16 @@ def json_object(source: ByteSource) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        If the file cannot be read, is larger than 100 MB, or is no JSON object.
+        If the file cannot be read, is larger than 7 MB, is no JSON object, or is one that could
+        take more than 64 MB of memory.
     """
-    if source.size > LARGEST_JSON:
-        raise _no_object(source, f"{source.size} bytes")
-    text = bytes(source.read(0, source.size))
+    expected = f"one JSON object of at most {LARGEST_PARSED // 10**6} MB"
+    if source.size > LARGEST_PARSED:
+        raise not_understood(source.shown, expected, f"{source.size} bytes")
     try:
-        value = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise _no_object(source, quoted(error)) from error
+        value = parse(bytes(source.read(0, source.size)))
+    except ValueError as error:
+        raise not_understood(source.shown, expected, quoted(error)) from error
     if not isinstance(value, dict):
-        raise _no_object(source, f"a JSON {type(value).__name__}")
+        raise not_understood(source.shown, expected, f"a JSON {type(value).__name__}")
     return value
-
-
-def _no_object(source: ByteSource, got: str) -> SourceError:
-    return SourceError(
-        f"cannot understand {source.shown}",
-        expected="one JSON object of at most 100 MB",
-        got=got,
-        remedy="restore the file from where the model came from",
-    )

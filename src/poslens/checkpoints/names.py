@@ -48,7 +48,7 @@ class HubModel:
 def parse_source(source: str | os.PathLike[str]) -> EncodingSpec | Located | Address | HubModel:
     """Return what a source string names.
 
-    A path that exists is taken whole, even if it contains ``::``, and before a model of that
+    The longest path that exists is taken, even if it contains ``::``, and before a model of that
     name; an `os.PathLike` names neither an encoding nor a model, nor does ``./sinusoidal:…``.
 
     Raises
@@ -61,7 +61,7 @@ def parse_source(source: str | os.PathLike[str]) -> EncodingSpec | Located | Add
         return parse_encoding(text, fewest=FEWEST_POSITIONS)
     if _exists(text):
         return Located(Path(text))
-    path, mark, tensor = text.partition(TENSOR_MARK)
+    path, mark, tensor = _split(text)
     named = _named(path, tensor or None, remote=isinstance(source, str))
     if named is not None and mark and not tensor:
         raise SourceError(
@@ -78,6 +78,15 @@ def parse_source(source: str | os.PathLike[str]) -> EncodingSpec | Located | Add
             remedy="check the path",
         )
     return named
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """Split before the last ``::`` that leaves a path that exists, or else before the first."""
+    marks = (at for at in range(len(text), 0, -1) if text.startswith(TENSOR_MARK, at))
+    at = next((at for at in marks if _exists(text[:at])), None)
+    if at is None:
+        return text.partition(TENSOR_MARK)
+    return text[:at], TENSOR_MARK, text[at + len(TENSOR_MARK) :]
 
 
 def _named(path: str, tensor: str | None, *, remote: bool) -> Located | Address | HubModel | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -16,11 +17,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import BinaryIO, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
-from poslens.checkpoints.local_files import opened
+from poslens.checkpoints.byte_source import LocalFile
+from poslens.checkpoints.local_files import too_large
 from poslens.checkpoints.tensors import (
     STORED_AS,
     Entry,
@@ -33,7 +35,10 @@ from poslens.errors import SourceError, TableError, quoted
 MAGIC = b"\x93NUMPY"
 LARGEST_HEADER = 10_000  # NumPy's own limit: the header is parsed as Python text
 MOST_DIMS = 64
+CHUNK = 2**20  # bytes that are read at once; a multiple of every item's size
 
+# Of an archive: 46 bytes and a name for each member, for which zipfile makes 20 times as much.
+LARGEST_DIRECTORY = 2_000_000
 # Deflate cannot shrink more than 1032-fold, so a member that claims more lies about its size.
 LARGEST_RATIO = 1040
 
@@ -67,7 +72,7 @@ def parse_npy_header(stream: Readable, name: str | None, size: int, shown: str) 
     start = stream.read(len(MAGIC) + 2)
     if len(start) < len(MAGIC) + 2 or not start.startswith(MAGIC):
         _damaged(shown, "a file that begins with the NumPy magic string", quoted(start))
-    field = {1: "<H", 2: "<I", 3: "<I"}.get(start[-2])
+    field = {(1, 0): "<H", (2, 0): "<I", (3, 0): "<I"}.get((start[-2], start[-1]))
     if field is None:
         _damaged(shown, "format version 1.0, 2.0 or 3.0", f"{start[-2]}.{start[-1]}")
     count = struct.calcsize(field)
@@ -97,7 +102,7 @@ def _parse_literal(text: bytes, shown: str) -> tuple[np.dtype[np.generic], bool,
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes and dtypes in a damaged header
             # Only the field names of structured dtypes, refused here, may be outside ASCII.
-            value = ast.literal_eval(text.decode("latin-1").strip())
+            value = ast.literal_eval(text.decode("latin-1"))
             word, order, shape = value["descr"], value["fortran_order"], value["shape"]
             if not isinstance(word, str | list):
                 raise TypeError(f"descr {word!r}")
@@ -136,14 +141,23 @@ def read_npy_data(stream: Readable, header: NpyHeader, shown: str) -> StoredTens
     SourceError
         If the stream ends early.
     """
-    require_readable(header.entry, shown)
-    size = math.prod(header.entry.shape) * header.dtype.itemsize
-    data = stream.read(size)
-    if len(data) != size:
-        _damaged(shown, f"{size} bytes of data", f"{len(data)} bytes (truncated)")
-    flat, shape = np.frombuffer(data, header.dtype), header.entry.shape
-    values = flat.reshape(shape[::-1]).T if header.fortran_order else flat.reshape(shape)
-    return stored_from_array(values, header.entry.name, shown)
+    entry = header.entry
+    require_readable(entry, shown)
+    size = math.prod(entry.shape) * header.dtype.itemsize
+    try:
+        values = np.empty(entry.shape, STORED_AS[entry.dtype])
+    except (MemoryError, ValueError) as error:  # no bytes, but a shape beyond NumPy's
+        raise too_large(shown, size) from error
+    # Chunks, because a zip member that is read at once takes its size three times.
+    target = values.T.flat if header.fortran_order else values.reshape(-1)
+    for start in range(0, size, CHUNK):
+        data = stream.read(min(CHUNK, size - start))
+        if len(data) != min(CHUNK, size - start):
+            _damaged(shown, f"{size} bytes of data", f"{start + len(data)} bytes (truncated)")
+        part = np.frombuffer(data, header.dtype)
+        first = start // header.dtype.itemsize
+        target[first : first + part.size] = part
+    return stored_from_array(values, entry.name, shown)
 
 
 def stored_from_array(
@@ -186,9 +200,10 @@ class NpyFile(Tensors):
     """
 
     def __init__(self, path: Path, shown: str | None = None) -> None:
-        self.path, self.shown = path, shown or quoted(path)
-        with opened(path) as (handle, size):
-            header = parse_npy_header(handle, None, size, self.shown)
+        self._file = LocalFile(path)
+        self.shown = shown or self._file.shown
+        with self._file.stream() as handle:
+            header = parse_npy_header(handle, None, self._file.size, self.shown)
         self._entry, self.opening_bytes = header.entry, header.data_start
 
     def names(self) -> Iterable[str]:
@@ -209,8 +224,8 @@ class NpyFile(Tensors):
         SourceError
             If the file cannot be read, or is damaged.
         """
-        with opened(self.path) as (handle, size):
-            header = parse_npy_header(handle, None, size, self.shown)
+        with self._file.stream() as handle:
+            header = parse_npy_header(handle, None, self._file.size, self.shown)
             return read_npy_data(handle, header, self.shown)
 
 
@@ -224,7 +239,8 @@ class NpzFile(Tensors):
     """
 
     def __init__(self, path: Path, shown: str | None = None) -> None:
-        self.path, self.shown = path, shown or quoted(path)
+        self._file = LocalFile(path)
+        self.shown = shown or self._file.shown
         self._headers: dict[str, NpyHeader] = {}
         with self._archive() as archive:
             for info in archive.infolist():
@@ -233,7 +249,7 @@ class NpzFile(Tensors):
                     continue  # NumPy, too, takes only .npy members for arrays
                 if name in self._headers:
                     _damaged(self.shown, "one member of each name", f"{quoted(name)} twice")
-                self._check_size(info, path.stat().st_size)
+                self._check_size(info, self._file.size)
                 with archive.open(info) as stream:
                     where = f"{quoted(name)} in {self.shown}"
                     self._headers[name] = parse_npy_header(stream, name, info.file_size, where)
@@ -267,8 +283,11 @@ class NpzFile(Tensors):
     @contextmanager
     def _archive(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with opened(self.path) as (handle, _), zipfile.ZipFile(handle) as archive:
-                yield archive
+            with self._file.stream() as handle:
+                limited = _Limited(handle)
+                with zipfile.ZipFile(limited) as archive:
+                    limited.largest = sys.maxsize
+                    yield archive
         except DAMAGED_ZIP as error:
             _damaged(self.shown, "an undamaged zip archive", quoted(error))
 
@@ -284,6 +303,27 @@ class NpzFile(Tensors):
                 f"at most {most} bytes in {quoted(info.filename)}",
                 f"a member that claims {info.file_size} bytes",
             )
+
+
+class _Limited:
+    """A file from which `zipfile`, while it opens an archive, reads only a small directory.
+
+    Attributes
+    ----------
+    largest
+        The most bytes to be read at once.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle, self.largest = handle, LARGEST_DIRECTORY
+        self.seek, self.tell, self.seekable = handle.seek, handle.tell, handle.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next ``size`` bytes, or fewer at the end."""
+        if size > self.largest:
+            raise zipfile.BadZipFile(f"a directory of {size} bytes, over {self.largest}")
+        # Without a size, it is the archive's comment that is read.
+        return self._handle.read(size if size >= 0 else self.largest)
 
 
 # zipfile has no common base class for what it raises on a damaged or encrypted archive.

@@ -16,6 +16,7 @@ from poslens.checkpoints.folder import (
 )
 from poslens.checkpoints.gguf_file import GgufFile
 from poslens.checkpoints.json_object import json_object
+from poslens.checkpoints.local_files import unreadable
 from poslens.checkpoints.names import Address, HubModel, Located
 from poslens.checkpoints.numpy_files import NpyFile, NpzFile
 from poslens.checkpoints.remote.access import Access
@@ -77,7 +78,10 @@ def open_located(named: Located, uri: str, revision: str | None = None) -> Check
     SourceError
         If it cannot be read, or is no checkpoint.
     """
-    tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
+    try:
+        tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
+    except OSError as error:  # a folder that may not be entered
+        raise unreadable(named.path, error) from error
     return Checkpoint(tensors, config, uri, named.tensor, revision)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import PurePosixPath, PureWindowsPath
 
 from poslens.checkpoints.byte_source import ByteSource
-from poslens.checkpoints.json_object import json_object
+from poslens.checkpoints.index_file import read_index, unfit
 from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors
-from poslens.errors import SourceError, quoted
+from poslens.errors import quoted
 
 
 class Sharded(Tensors):
@@ -30,15 +29,7 @@ class Sharded(Tensors):
     def __init__(self, index: ByteSource, open_shard: Callable[[str], Tensors]) -> None:
         self.shown, self.opening_bytes = index.shown, index.size
         self._open_shard = open_shard
-        weight_map = json_object(index).get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise self.unsound("an object weight_map", quoted(weight_map))
-        for name, shard in weight_map.items():
-            if not _is_inside(shard):
-                raise self.unsound(
-                    "file names within its folder", f"{quoted(shard)} for tensor {quoted(name)}"
-                )
-        self._weight_map: dict[str, str] = weight_map
+        self._weight_map = read_index(index)
         self._shards: dict[str, Tensors] = {}
 
     def files(self) -> list[str]:
@@ -85,15 +76,6 @@ class Sharded(Tensors):
         """
         return self._shard_of(name).read(name)
 
-    def unsound(self, expected: str, got: str) -> SourceError:
-        """Return the error for an index that does not fit its files."""
-        return SourceError(
-            f"{self.shown} does not fit its weight files",
-            expected=expected,
-            got=got,
-            remedy="download the model again",
-        )
-
     def _shard_of(self, name: str) -> Tensors:
         file_name = self._weight_map[name]
         if file_name not in self._shards:
@@ -101,13 +83,6 @@ class Sharded(Tensors):
             self.opening_bytes += self._shards[file_name].opening_bytes
         shard = self._shards[file_name]
         if name not in shard.names():
-            raise self.unsound(f"tensor {quoted(name)} in {quoted(file_name)}", "a file without it")
+            expected = f"tensor {quoted(name)} in {quoted(file_name)}"
+            raise unfit(self.shown, expected, "a file without it")
         return shard
-
-
-def _is_inside(shard: object) -> bool:
-    """Whether an index entry is a relative path that never leaves the folder, on any system."""
-    if not isinstance(shard, str) or not shard or "\0" in shard:
-        return False
-    windows = PureWindowsPath(shard)
-    return not (windows.drive or windows.root or PurePosixPath(shard).root or ".." in windows.parts)

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -170,6 +171,6 @@ def require_named(name: str, tensors: Tensors) -> None:
 
 def listed(items: Iterable[str], most: int = 8) -> str:
     """Join items for a message, at most ``most`` of them, and count the rest."""
-    everything = list(items)
-    rest = len(everything) - most
-    return ", ".join(everything[:most]) + (f" and {rest} more" if rest > 0 else "")
+    rest = iter(items)  # counted, not kept: there may be a hundred thousand
+    shown, more = ", ".join(islice(rest, most)), sum(1 for _ in rest)
+    return shown + (f" and {more} more" if more else "")

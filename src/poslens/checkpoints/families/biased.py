@@ -162,9 +162,10 @@ def matching(tensors: Tensors, pattern: str) -> tuple[str, ...]:
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    # Layer 10 comes after layer 9. ASCII only: int() would refuse other digits of \d.
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((int(part) if part.isascii() and part.isdecimal() else -1, part) for part in parts)
+    # Layer 10 comes after layer 9: the longer number is the larger one. Not int(), which refuses
+    # thousands of digits.
+    parts = re.split(r"0*([0-9]+)", name)
+    return tuple((len(part) if odd % 2 else -1, part) for odd, part in enumerate(parts))
 
 
 def _t5_stack(part: str, attention: str = "SelfAttention") -> Stack:
