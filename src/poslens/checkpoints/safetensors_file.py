@@ -7,10 +7,12 @@ one tensor. `header_length` and `parse_header` look at bytes alone, wherever the
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,6 +24,7 @@ LENGTH_BYTES = 8
 LARGEST_HEADER = 100_000_000  # the limit of the reference implementation
 LARGEST_DIM = 2**63 - 1
 MOST_DIMS = 64
+RECORD_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 
 # The format's words for dtypes with their size in bits, and NumPy's words for those read here.
 BITS = {
@@ -36,7 +39,7 @@ BITS = {
 NUMPY_WORDS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Placed:
     """A tensor and where its bytes are: ``start`` … ``stop`` - 1, counted from the file's start."""
 
@@ -85,13 +88,11 @@ def parse_header(text: bytes, file_size: int, shown: str) -> dict[str, Placed]:
         If the header is no JSON object of tensors, names one twice, or its byte ranges do not
         cover the rest of the file without gap or overlap, each as long as dtype and shape say.
     """
-    data_start = LENGTH_BYTES + len(text)
-    placed: dict[str, Placed] = {}
-    for name, record in _json_object(text, shown).items():
-        if name != "__metadata__":
-            placed[name] = _placed(name, record, data_start, shown)
-    end = data_start
-    for tensor in sorted(placed.values(), key=lambda one: (one.start, one.stop)):
+    with _collector_paused():
+        placed = _all_placed(text, LENGTH_BYTES + len(text), shown)
+        in_order = sorted(placed.values(), key=lambda one: (one.start, one.stop))
+    end = LENGTH_BYTES + len(text)
+    for tensor in in_order:
         if tensor.start != end:
             fault = "overlaps the tensor before it" if tensor.start < end else "follows a gap"
             _damaged(
@@ -104,6 +105,24 @@ def parse_header(text: bytes, file_size: int, shown: str) -> dict[str, Placed]:
         fault = "truncated" if end > file_size else "with bytes that belong to no tensor"
         _damaged(shown, f"{end} bytes, as the header says", f"{file_size} bytes ({fault})")
     return placed
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Put garbage collection off: among 100,000s of records there is none, and looking is slow."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _all_placed(text: bytes, data_start: int, shown: str) -> dict[str, Placed]:
+    records = _json_object(text, shown)
+    records.pop("__metadata__", None)
+    return {name: _placed(name, record, data_start, shown) for name, record in records.items()}
 
 
 def _json_object(text: bytes, shown: str) -> dict[str, Any]:
@@ -124,7 +143,8 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {twice[:60]!r} twice")
     for key in result:
-        key.encode("utf-8")  # a lone surrogate is no name; UnicodeEncodeError is a ValueError
+        if not key.isascii():
+            key.encode("utf-8")  # a lone surrogate is no name; UnicodeEncodeError is a ValueError
     return result
 
 
@@ -134,24 +154,23 @@ def _no_constant(word: str) -> NoReturn:
 
 def _placed(name: str, record: Any, data_start: int, shown: str) -> Placed:
     """Check one tensor's record: its own consistency, not how it lies among the others."""
-    what = f"for tensor {quoted(name)}"
-    keys = {"dtype", "shape", "data_offsets"}
-    if not isinstance(record, dict) or not keys <= record.keys():
-        _damaged(shown, f"dtype, shape and data_offsets {what}", quoted(record))
+
+    def wrong(expected: str, got: str) -> NoReturn:  # words are put together only when needed
+        _damaged(shown, f"{expected} for tensor {quoted(name)}", got)
+
+    if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
+        wrong("dtype, shape and data_offsets", quoted(record))
     word, shape, offsets = record["dtype"], record["shape"], record["data_offsets"]
     if not isinstance(word, str) or word not in BITS:
-        _damaged(shown, f"a dtype of the safetensors format {what}", quoted(word))
+        wrong("a dtype of the safetensors format", quoted(word))
     if not _sizes(shape) or len(shape) > MOST_DIMS:
-        _damaged(shown, f"a shape of whole numbers {what}", quoted(shape))
+        wrong("a shape of whole numbers", quoted(shape))
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        _damaged(shown, f"data_offsets [begin, end] with begin <= end {what}", quoted(offsets))
+        wrong("data_offsets [begin, end] with begin <= end", quoted(offsets))
     begin, end = offsets
     if math.prod(shape) * BITS[word] != 8 * (end - begin):
-        _damaged(
-            shown,
-            f"as many bytes as dtype {word} and shape {quoted(shape)} say {what}",
-            f"{end - begin} bytes",
-        )
+        said = f"as many bytes as dtype {word} and shape {quoted(shape)} say"
+        wrong(said, f"{end - begin} bytes")
     entry = Entry(name, NUMPY_WORDS.get(word, word), tuple(shape))
     return Placed(entry, data_start + begin, data_start + end)
 
