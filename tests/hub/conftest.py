@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gpt2_shaped import Shape, write_gpt2
 from huggingface_hub import constants, hf_api, utils
+from huggingface_hub.utils import _cache_assets
 from server import HubServer
+
+from poslens.checkpoints import PositionTable
+from poslens.checkpoints.remote import patience
+from poslens.checkpoints.remote.patience import Patience
 
 
 @pytest.fixture
@@ -57,5 +65,42 @@ def server(
         }.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setattr(hf_api.api, "endpoint", running.hub)
+        monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(hf_home / "assets"))
         yield running
         utils.close_session()
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> Patience:
+    """Three tries within a blink; a silent connection is soon dead."""
+    little = Patience(tries=3, first_wait=0.001, timeout=0.3)
+    monkeypatch.setattr(patience, "PATIENCE", little)
+    return little
+
+
+@pytest.fixture(scope="session")
+def shape() -> Shape:
+    """Sizes at which the tables outweigh the header, and all else outweighs the tables."""
+    return Shape(length=257, dim=192, vocabulary=601, layers=2)
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory, shape: Shape) -> Path:
+    """A small model folder with the names of GPT-2."""
+    return write_gpt2(tmp_path_factory.mktemp("gpt2"), shape, filled=True)
+
+
+@pytest.fixture
+def same() -> Callable[[PositionTable, PositionTable], None]:
+    """A function that requires two tables to be the same but for their address and revision."""
+
+    def require(one: PositionTable, other: PositionTable) -> None:
+        np.testing.assert_array_equal(one.rows, other.rows)
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+        np.testing.assert_array_equal(one.norm_scales, other.norm_scales)
+        assert replace(one.source, uri="", revision=None) == replace(
+            other.source, uri="", revision=None
+        )
+        assert (one.init_std, one.missing) == (other.init_std, other.missing)
+
+    return require

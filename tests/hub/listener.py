@@ -122,15 +122,16 @@ class Handler(BaseHTTPRequestHandler):
             self._send_body(request, reply)
 
     def _send_body(self, request: Request, reply: Reply) -> None:
+        length = reply.stop - reply.start
         ends = (reply.closes_after, reply.stalls_after)
-        most = min((end for end in ends if end is not None), default=reply.stop - reply.start)
+        most = min((end for end in ends if end is not None), default=length)
         for piece in reply.content.pieces(reply.start, min(reply.start + most, reply.stop)):
             request.sent += len(piece)
             self.wfile.write(piece)
-        if reply.stalls_after is not None:
-            self.server.owner.closing.wait(LONGEST_STALL)
-        if reply.stalls_after is not None or reply.closes_after is not None:
+        if most < length:  # a message that is complete leaves the connection as it is
             self.close_connection = True
+            if reply.stalls_after is not None:
+                self.server.owner.closing.wait(LONGEST_STALL)
 
     def log_message(self, *_: object) -> None:
         """Say nothing: `HubServer.requests` is the log."""

@@ -36,8 +36,11 @@ class _Planned:
     method: str
 
     def meets(self, request: Request) -> bool:
-        named = f"/{request.file}".endswith("/" + self.file)
-        if not named or request.method != self.method or self.host not in (None, request.host):
+        if (
+            not _named(request, self.file)
+            or request.method != self.method
+            or self.host not in (None, request.host)
+        ):
             return False
         if self.skip > 0 or self.times <= 0:
             self.skip -= 1
@@ -127,7 +130,7 @@ class HubServer:
         host: str | None = None,
         method: str = "GET",
     ) -> None:
-        """Let a fault meet requests for a file: ``times`` of them after the first ``skip``."""
+        """Let a fault meet requests for a file, or all: ``times`` of them after ``skip`` others."""
         self._planned.append(_Planned(file, fault, times, skip, host, method))
 
     def mend(self) -> None:
@@ -139,8 +142,7 @@ class HubServer:
         return [
             request
             for request in self.requests
-            if f"/{request.file}".endswith(f"/{file}" if file else "")
-            and host in (None, request.host)
+            if _named(request, file) and host in (None, request.host)
         ]
 
     def sent(self, file: str = "") -> int:
@@ -229,6 +231,11 @@ class HubServer:
         siblings = [{"rfilename": file} for file in files]
         about = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
         return whole(json_content(about), Content_Type=JSON)
+
+
+def _named(request: Request, file: str) -> bool:
+    """Whether a request is for a file, given by the end of its path; '' is every file."""
+    return not file or f"/{request.file}".endswith(f"/{file}")
 
 
 def _entry(file: str, content: Content) -> dict[str, Any]:
