@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from poslens.checkpoints.table import FEWEST_POSITIONS
 from poslens.encodings.spec import EncodingSpec, names_encoding, parse_encoding, usage
@@ -95,8 +96,24 @@ def _named(path: str, tensor: str | None, *, remote: bool) -> Located | Address 
     if not remote:
         return None
     if re.match("https?://", path, re.IGNORECASE):
-        return Address(path, tensor)
+        return _address(path, tensor)
     return _hub_model(path, tensor)
+
+
+def _address(url: str, tensor: str | None) -> Address:
+    try:
+        parts = urlsplit(url)
+        sound = bool(parts.hostname) and parts.port != 0  # a port that is none raises as well
+    except ValueError:
+        sound = False
+    if not sound:
+        raise SourceError(
+            f"cannot use {quoted(url)}",
+            expected="an http or https address",
+            got="one without a sound host and port",
+            remedy="check the address",
+        )
+    return Address(url, tensor)
 
 
 def _hub_model(text: str, tensor: str | None) -> HubModel | None:

@@ -24,7 +24,7 @@ Values: TypeAlias = Float[np.ndarray, "..."]
 READABLE = "a float64, float32, float16 or bfloat16 tensor"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What a header says about one tensor.
 

@@ -210,7 +210,10 @@ def _refuse(url: str, expected: str, got: str, remedy: str = "check the address"
 
 
 def _next(location: str, target: str) -> str:
-    found = urljoin(location, target)
+    try:
+        found = urljoin(location, target)
+    except ValueError:
+        _refuse(location, "a redirect to an address", "one to something else")
     if urlsplit(location).scheme == "https" and urlsplit(found).scheme != "https":
         _refuse(location, "https throughout", f"a redirect to {quoted(urlsplit(found).scheme)}")
     return found

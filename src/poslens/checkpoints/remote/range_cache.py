@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from huggingface_hub import cached_assets_path
@@ -56,7 +57,7 @@ def cache_folder() -> Path:
     """
     try:
         return cached_assets_path("poslens", "ranges", "v1")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a file is where a folder should be
         raise CacheUnusableError(str(error)) from error
 
 
@@ -68,21 +69,49 @@ def remember(identity: str, version: Version) -> None:
     CacheUnusableError
         If it cannot be written.
     """
-    try:
-        with written_whole(_record(identity)) as path:
-            path.write_text(json.dumps(asdict(version)))
-    except (OSError, PosLensError) as error:
-        raise CacheUnusableError(str(error)) from error
+    _write_down(identity, asdict(version))
+
+
+def remember_absence(identity: str) -> None:
+    """Write down that there is no such file, which matters when the network is away.
+
+    Raises
+    ------
+    CacheUnusableError
+        If it cannot be written.
+    """
+    _write_down(identity, {"absent": True})
+
+
+def was_absent(identity: str) -> bool:
+    """Return whether it was written down that there is no such file."""
+    return _written_down(identity).get("absent") is True
 
 
 def recall(identity: str) -> Version | None:
     """Return what was written down of a file; None if nothing sound was."""
     try:
-        version = Version(**json.loads(_record(identity).read_text()))
-    except (OSError, ValueError, TypeError, CacheUnusableError):
+        version = Version(**_written_down(identity))
+    except TypeError:
         return None
     sound = type(version.size) is int and isinstance(version.etag, str)
     return version if sound and isinstance(version.commit, str | None) else None
+
+
+def _write_down(identity: str, record: dict[str, Any]) -> None:
+    try:
+        with written_whole(_record(identity)) as path:
+            path.write_text(json.dumps(record))
+    except (OSError, PosLensError) as error:
+        raise CacheUnusableError(str(error)) from error
+
+
+def _written_down(identity: str) -> dict[str, Any]:
+    try:
+        record = json.loads(_record(identity).read_text())
+    except (OSError, ValueError, CacheUnusableError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _record(identity: str) -> Path:

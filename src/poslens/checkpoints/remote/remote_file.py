@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import logging
-import mmap
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
 from huggingface_hub import constants
 
 from poslens.checkpoints.byte_source import ByteSource, Span
 from poslens.checkpoints.remote.access import Access
+from poslens.checkpoints.remote.http import AbsentError, DeniedError, shown_url
 from poslens.checkpoints.remote.range_cache import (
     CacheUnusableError,
     RangeCache,
     Version,
     recall,
     remember,
+    remember_absence,
+    was_absent,
 )
+from poslens.checkpoints.remote.sinks import Fill, Held, in_memory, mapped, spooled
 from poslens.checkpoints.remote.spans import joined
-from poslens.checkpoints.remote.transfer import Link, Sink, Transfer
+from poslens.checkpoints.remote.together import together
+from poslens.checkpoints.remote.transfer import Link, Met, Sink, Transfer
 from poslens.errors import SourceError, quoted
 
 FIRST_BYTES = 16_384  # holds the header of most models, and adds little where it does not
 MOST_REQUESTS = 4  # at a time
-
-Fill: TypeAlias = Callable[[Sink], None]
+MOST_IN_MEMORY = 32_000_000  # bytes of a range; a longer one that no cache keeps is spooled
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Bytes ``start`` … ``stop`` - 1, in memory or mapped from the cache."""
-
-    start: int
-    stop: int
-    bytes: memoryview
 
 
 class RemoteFile(ByteSource):
@@ -63,8 +54,8 @@ class RemoteFile(ByteSource):
     def __init__(self, link: Link, access: Access, first_bytes: int = FIRST_BYTES) -> None:
         self._transfer, self._access = Transfer(link, access.meter), access
         self._held: list[Held] = []
-        known = recall(link.identity) if constants.is_offline_mode() else None
-        met = None if known else self._transfer.meet(first_bytes)
+        known = _recalled(link) if constants.is_offline_mode() else None
+        met = None if known else self._met(link, first_bytes)
         self.version: Version = known or met.version  # type: ignore[union-attr]
         self.shown, self.size = self._transfer.shown, self.version.size
         self._cache = self._opened_cache(link)
@@ -74,6 +65,15 @@ class RemoteFile(ByteSource):
         elif met is not None:
             self.require_leave("a server that gives ranges of a file")
             self._held.append(self._obtain(0, self.size, self._transfer.fetch_whole))
+
+    def _met(self, link: Link, first_bytes: int) -> Met:
+        try:
+            return self._transfer.meet(first_bytes)
+        except (AbsentError, DeniedError) as error:
+            if not (isinstance(error, AbsentError) and error.whole_repository):
+                with suppress(CacheUnusableError):
+                    remember_absence(link.identity)
+            raise
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return the bytes ``start`` … ``stop`` - 1: held, from the cache, or fetched.
@@ -102,8 +102,11 @@ class RemoteFile(ByteSource):
             As `read`.
         """
         missing = [(a, b) for a, b in spans if self._find(a, b) is None]
-        with ThreadPoolExecutor(MOST_REQUESTS) as pool:
-            self._held += pool.map(lambda span: self._fetched(*span), joined(missing))
+        try:
+            self._held += together(self._fetched_with_others, joined(missing), MOST_REQUESTS)
+        except KeyboardInterrupt:
+            self._transfer.abandon()
+            raise
 
     def require_leave(self, expected: str) -> None:
         """Require leave to fetch all of the file, where nothing less will do.
@@ -140,7 +143,26 @@ class RemoteFile(ByteSource):
         return self._cache.path(0, self.size)
 
     def _find(self, start: int, stop: int) -> Held | None:
-        return next((one for one in self._held if one.start <= start and stop <= one.stop), None)
+        """Return what holds a range, if it is held or in the cache."""
+        for one in self._held:
+            if one.start <= start and stop <= one.stop:
+                return one
+        try:
+            cached = self._cache.find(start, stop) if self._cache is not None else None
+            if cached is not None:
+                self._held.append(mapped(*cached))
+                return self._held[-1]
+        except CacheUnusableError as error:
+            self._do_without_cache(error)
+        return None
+
+    def _fetched_with_others(self, span: Span) -> Held:
+        """Fetch a range; what fails ends the other transfers as well."""
+        try:
+            return self._fetched(*span)
+        except BaseException:
+            self._transfer.abandon()
+            raise
 
     def _fetched(self, start: int, stop: int) -> Held:
         return self._obtain(start, stop, lambda sink: self._transfer.fetch(start, stop, sink))
@@ -155,12 +177,24 @@ class RemoteFile(ByteSource):
                         if part.size < stop - start:
                             fill(part)
                     cached = start, stop, self._cache.path(start, stop)
-                return _mapped(*cached)
+                return mapped(*cached)
             except CacheUnusableError as error:
                 self._do_without_cache(error)
-        room = _Room(stop - start, self.shown)
-        fill(room)
-        return Held(start, stop, room.view())
+        if stop - start > MOST_IN_MEMORY:
+            try:
+                return spooled(start, stop, fill)
+            except CacheUnusableError as error:
+                if stop - start == self.size:  # of a tensor so large, memory must hold the values
+                    raise self._no_room(error) from error
+        return in_memory(start, stop, fill, self.shown)
+
+    def _no_room(self, error: CacheUnusableError) -> SourceError:
+        return SourceError(
+            f"cannot keep {self.shown}",
+            expected=f"room for {self.size / 1e6:,.1f} MB on a disk",
+            got=quoted(error),
+            remedy="make room, or set HF_HOME or TMPDIR to a folder that has it",
+        )
 
     def _opened_cache(self, link: Link) -> RangeCache | None:
         if self.version.etag is None:  # nothing says whether the file is the same next time
@@ -177,40 +211,18 @@ class RemoteFile(ByteSource):
         log.warning("PosLens reads without its cache: %s", quoted(error))
 
 
-class _Room:
-    """A sink in memory, as large as the range; its pages are taken when they are written."""
-
-    def __init__(self, length: int, shown: str) -> None:
-        try:
-            self._array = np.empty(length, np.uint8)
-        except MemoryError as error:
-            raise SourceError(
-                f"cannot hold a part of {shown}",
-                expected="a range that fits into memory",
-                got=f"{length} bytes",
-            ) from error
-        self.size = 0
-
-    def view(self) -> memoryview:
-        return self._array.data
-
-    def append(self, chunk: bytes) -> None:
-        self._array[self.size : self.size + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        self.size += len(chunk)
-
-    def clear(self) -> None:
-        self.size = 0
+def _recalled(link: Link) -> Version | None:
+    """Return what is known of a file without a network; raise that it is not there, if that is."""
+    if was_absent(link.identity):
+        raise AbsentError(
+            f"nothing at {shown_url(link.url)}",
+            expected="a file",
+            got="none when it was last looked for, and offline mode",
+            remedy="check the name, or unset HF_HUB_OFFLINE",
+        )
+    return recall(link.identity)
 
 
 def _refill(sink: Sink, content: bytes) -> None:
     sink.clear()
     sink.append(content)
-
-
-def _mapped(start: int, stop: int, path: Path) -> Held:
-    try:
-        with path.open("rb") as handle:
-            mapped = mmap.mmap(handle.fileno(), stop - start, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # ValueError: it is shorter than it was
-        raise CacheUnusableError(str(error)) from error
-    return Held(start, stop, memoryview(mapped))

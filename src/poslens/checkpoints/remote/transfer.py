@@ -13,7 +13,6 @@ from poslens.checkpoints.remote.meter import Meter
 from poslens.checkpoints.remote.range_cache import Version
 from poslens.errors import SourceError, quoted
 
-CHUNK = 262_144
 ENOUGH = 1_048_576  # bytes after which a request that broke off was worth making
 
 
@@ -79,6 +78,11 @@ class Transfer:
         self._via: str | None = None  # where the address leads to
         self._etags: dict[str, str] = {}  # by who said them
         self._size = 0
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Let every transfer that is under way end with what has arrived."""
+        self._abandoned = True
 
     def meet(self, first_bytes: int) -> Met:
         """Ask for the first bytes of the file.
@@ -204,6 +208,8 @@ class Transfer:
         """Pass on a body that must be ``length`` bytes long."""
         left = length
         for chunk in _chunks(answer):
+            if self._abandoned:
+                raise SourceError(f"{self.shown} is no longer asked for")
             if len(chunk) > left:
                 self._refuse(f"a body of {length} bytes", "more")
             sink.append(chunk)
@@ -224,7 +230,7 @@ class Transfer:
                 if arrived() - before >= ENOUGH:
                     waits = patience.PATIENCE.waits()
                 pause = next(waits, None)
-                if pause is None:
+                if pause is None or self._abandoned:
                     self._give_up(error)
                 patience.wait(pause, error.retry_after)
 
@@ -271,7 +277,8 @@ class _Collected:
 
 
 def _chunks(answer: Answer) -> Iterable[bytes]:
-    return answer.response.iter_raw(CHUNK)
+    # As they arrive: of chunks of a fixed size, the last is lost with a connection that breaks.
+    return answer.response.iter_raw()
 
 
 def _strict_etag(answer: Answer) -> str | None:
