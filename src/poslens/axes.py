@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Int
 
 POSITION = "position"  # t: the index of a row of a position table
 BLOCK = "block"  # runs of neighbouring positions, averaged
@@ -25,6 +25,11 @@ LEADING_COMPONENT = "leading_component"  # the first few of them
 TURNS = "turns"  # m: full turns of a helix over the table
 FAMILY = "family"  # families of curves fitted to the cosine profile
 QUANTILE = "quantile"  # quantiles over null draws
+HEAD = "head"  # attention heads of a layer, those of its queries
+KEY_HEAD = "key_head"  # heads of keys: fewer, where several heads of queries share one
+D_HEAD = "d_head"  # the d_k coordinates of a query or key
+OFFSET = "offset"  # k = s - t, from query to key, ascending; a causal row has k ≤ 0
+PLANE = "plane"  # pairs of coordinates that RoPE rotates together
 
 Rows: TypeAlias = Float[np.ndarray, "position dim"]
 TokenRows: TypeAlias = Float[np.ndarray, "token dim"]
@@ -39,3 +44,14 @@ PerComponent: TypeAlias = Float[np.ndarray, "component"]
 PerLeadingComponent: TypeAlias = Float[np.ndarray, "leading_component"]
 Scores: TypeAlias = Float[np.ndarray, "position leading_component"]
 Directions: TypeAlias = Float[np.ndarray, "dim direction"]
+Queries: TypeAlias = Float[np.ndarray, "head position d_head"]
+Keys: TypeAlias = Float[np.ndarray, "key_head position d_head"]
+HeadRows: TypeAlias = Float[np.ndarray, "position d_head"]  # queries or keys of one head
+PerDHead: TypeAlias = Float[np.ndarray, "d_head"]
+PerHead: TypeAlias = Float[np.ndarray, "head"]
+PerOffset: TypeAlias = Float[np.ndarray, "offset"]
+HeadPositions: TypeAlias = Float[np.ndarray, "head position"]
+HeadOffsets: TypeAlias = Float[np.ndarray, "head offset"]
+HeadPlanes: TypeAlias = Complex[np.ndarray, "head plane"]
+PerPlane: TypeAlias = Float[np.ndarray, "plane"]
+Offsets: TypeAlias = Int[np.ndarray, "offset"]
