@@ -92,9 +92,8 @@ def causal_head_sums(queries: HeadRows, keys: HeadRows) -> HeadSums:
 def bidirectional_head_sums(queries: HeadRows, keys: HeadRows) -> HeadSums:
     """Return the sums of one head over all t and s, in the dtype given."""
     mean = keys.mean(axis=0)
-    centred = keys - mean
     return HeadSums(
-        energy=float(np.vdot(queries.T @ queries, centred.T @ centred)),
+        energy=float(np.vdot(queries.T @ queries, _scatter(keys, mean))),
         diagonals=cross_correlation(queries, keys, mean, lags=keys.shape[0] - 1),
         row_means=queries @ mean,
         scale=_scale(queries, keys),
@@ -109,9 +108,13 @@ def _in_float64(queries: HeadRows, keys: HeadRows, *, causal: bool) -> HeadSums:
     )
 
 
-def _causal_rows(
-    queries: HeadRows, keys: HeadRows, origin: PerDHead
-) -> tuple[float, PerPosition]:
+def _scatter(keys: HeadRows, mean: PerDHead) -> np.ndarray:
+    """Σ_s (k_s - ``mean``)(k_s - ``mean``)ᵀ, in blocks: a centred copy would be as large as keys."""
+    blocks = (keys[start : start + _BLOCK] - mean for start in range(0, len(keys), _BLOCK))
+    return np.asarray(sum(X.T @ X for X in blocks))
+
+
+def _causal_rows(queries: HeadRows, keys: HeadRows, origin: PerDHead) -> tuple[float, PerPosition]:
     """RSS(c_t) over s ≤ t, and the row means of q_t·(k_s - ``origin``), in blocks of rows."""
     length, dim = queries.shape
     allowed = np.tri(_BLOCK, dtype=queries.dtype)
