@@ -23,7 +23,7 @@ import numpy as np
 import scipy.linalg
 
 from poslens.attention.sums import KernelSums, pairs_at_offsets
-from poslens.axes import HeadOffsets, HeadPositions, PerHead
+from poslens.axes import HeadOffsets, PerHead
 
 
 def relative_share(sums: KernelSums) -> tuple[float | None, ...]:
@@ -64,7 +64,7 @@ def distance_part(sums: KernelSums) -> HeadOffsets:
     return np.asarray(f - (f @ pairs / pairs.sum())[:, None])
 
 
-def _contrasts(sums: KernelSums) -> HeadOffsets:
+def _contrasts(sums: KernelSums) -> np.ndarray:
     """f_d - mean of f_0 … f_{d-1} for d = 1 … L-1, shape (head, L-1)."""
     L = sums.length
     d = np.arange(1, L)
@@ -89,7 +89,7 @@ def _bidirectional_distance_part(sums: KernelSums) -> HeadOffsets:
     return np.asarray((sums.diagonals - rows) / pairs)
 
 
-def _row_parts(sums: KernelSums) -> tuple[HeadPositions, HeadPositions]:
+def _row_parts(sums: KernelSums) -> tuple[np.ndarray, np.ndarray]:
     """The right-hand sides, shape (head, L-1), and C_0 … C_L, shape (head, L+1)."""
     L = sums.length
     means = sums.diagonals / pairs_at_offsets(L, causal=False)

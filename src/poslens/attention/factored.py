@@ -1,17 +1,10 @@
 """Sums of kernels that are products: K(t, s) = q_t·k_s, from the queries and keys of positions.
 
-No L×L matrix is made. With k̄_t the mean of the keys that row t may attend to, the row-centred
-kernel is q_t·(k_s - k̄_t), and
-
-- its diagonal sums are a cross-correlation along positions: an FFT per dimension, summed over
-  dimensions in frequency space, and one inverse FFT per head;
-- its energy over a bidirectional square is tr(QᵀQ · CᵀC), C the centred keys;
-- its energy over causal rows needs the scatter of the keys up to t about their own mean: a running
-  d_k×d_k sum over blocks of rows, updated with the mean (Chan, Golub & LeVeque 1983), and a
-  triangle of products within each block.
-
-Everything is measured from a mean of the keys close by, so that little cancels where a kernel is
-nearly constant along its rows.
+No L×L matrix is made. The row-centred kernel is q_t·(k_s - mean of the keys that row t may attend
+to), so a mean of the keys may be taken away first, and with it what is large and constant along
+rows. The energy is made of running d_k×d_k sums (`poslens.attention.energy`). The diagonal sums are
+a cross-correlation along positions: an FFT per dimension, summed over dimensions in frequency space,
+and one inverse FFT per head.
 """
 
 from __future__ import annotations
@@ -22,12 +15,11 @@ from functools import partial
 import numpy as np
 import scipy.fft
 
+from poslens.attention.energy import causal_rows, square_energy
 from poslens.attention.sums import KernelSums, sums_at_offsets
 from poslens.attention.validate import check_heads
 from poslens.axes import HeadRows, Keys, PerDHead, PerOffset, PerPosition, Queries
 from poslens.parallel import in_threads
-
-_BLOCK = 128  # rows whose triangle of products is formed: twice the usual d_k balances the costs
 
 # FFT scratch of about 512 kB: fits in a second-level cache, and bounds memory for long tables.
 _SCRATCH_BYTES = 2**19
@@ -83,7 +75,7 @@ def gathered(heads: list[HeadSums], *, causal: bool) -> KernelSums:
 def causal_head_sums(queries: HeadRows, keys: HeadRows) -> HeadSums:
     """Return the sums of one head over s ≤ t, in the dtype given."""
     mean = keys.mean(axis=0)
-    energy, row_means = _causal_rows(queries, keys, mean)
+    energy, row_means = causal_rows(queries, keys, mean)
     diagonals = cross_correlation(queries, keys, mean, lags=0)
     diagonals -= sums_at_offsets(row_means[None], causal=True)[0]
     return HeadSums(energy, diagonals, row_means + queries @ mean, _scale(queries, keys))
@@ -93,7 +85,7 @@ def bidirectional_head_sums(queries: HeadRows, keys: HeadRows) -> HeadSums:
     """Return the sums of one head over all t and s, in the dtype given."""
     mean = keys.mean(axis=0)
     return HeadSums(
-        energy=float(np.vdot(queries.T @ queries, _scatter(keys, mean))),
+        energy=square_energy(queries, keys, mean),
         diagonals=cross_correlation(queries, keys, mean, lags=keys.shape[0] - 1),
         row_means=queries @ mean,
         scale=_scale(queries, keys),
@@ -106,34 +98,6 @@ def _in_float64(queries: HeadRows, keys: HeadRows, *, causal: bool) -> HeadSums:
         np.ascontiguousarray(queries, dtype=np.float64),
         np.ascontiguousarray(keys, dtype=np.float64),
     )
-
-
-def _scatter(keys: HeadRows, mean: PerDHead) -> np.ndarray:
-    """Σ_s (k_s - ``mean``)(k_s - ``mean``)ᵀ, in blocks: a centred copy would be as large as keys."""
-    blocks = (keys[start : start + _BLOCK] - mean for start in range(0, len(keys), _BLOCK))
-    return np.asarray(sum(X.T @ X for X in blocks))
-
-
-def _causal_rows(queries: HeadRows, keys: HeadRows, origin: PerDHead) -> tuple[float, PerPosition]:
-    """RSS(c_t) over s ≤ t, and the row means of q_t·(k_s - ``origin``), in blocks of rows."""
-    length, dim = queries.shape
-    allowed = np.tri(_BLOCK, dtype=queries.dtype)
-    scatter = np.zeros((dim, dim), dtype=queries.dtype)  # of the keys in earlier blocks
-    mean = keys[:_BLOCK].mean(axis=0)  # of those keys; the first block has none, and takes its own
-    row_means = np.empty(length, dtype=queries.dtype)
-    energy = 0.0
-    for start in range(0, length, _BLOCK):
-        Q, X = queries[start : start + _BLOCK], keys[start : start + _BLOCK] - mean
-        count = np.arange(start + 1, start + len(Q) + 1, dtype=queries.dtype)
-        own = Q @ X.T
-        own *= allowed[: len(Q), : len(Q)]
-        own_sums = own.sum(axis=1)
-        energy += float(np.vdot(Q.T @ Q, scatter) + np.vdot(own, own) - own_sums**2 @ (1 / count))
-        row_means[start : start + len(Q)] = Q @ (mean - origin) + own_sums / count
-        step = X.sum(axis=0)
-        scatter += X.T @ X - np.outer(step, step / count[-1])
-        mean = mean + step / count[-1]
-    return energy, row_means
 
 
 def cross_correlation(queries: HeadRows, keys: HeadRows, mean: PerDHead, *, lags: int) -> PerOffset:
