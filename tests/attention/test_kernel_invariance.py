@@ -73,9 +73,7 @@ def test_scale_changes_only_the_profile(
 
 @given(layers(), st.integers(0, 2**32 - 1))
 @settings(max_examples=40)
-def test_only_the_products_matter(
-    layer: tuple[np.ndarray, np.ndarray, bool], seed: int
-) -> None:
+def test_only_the_products_matter(layer: tuple[np.ndarray, np.ndarray, bool], seed: int) -> None:
     queries, keys, causal = layer
     frame = np.linalg.qr(np.random.default_rng(seed).normal(size=(queries.shape[2],) * 2))[0]
     before = factored_kernel(queries, keys, causal=causal)

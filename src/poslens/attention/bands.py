@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from poslens.attention.validate import check_bands
 from poslens.axes import HeadOffsets, HeadPlanes, Offsets, PerHead, PerPlane
-from poslens.errors import TableError
 
 _BLOCK = 4096  # offsets whose cosines are held at a time
 
@@ -97,28 +97,11 @@ def rope_bands(
     Raises
     ------
     TableError
-        If the shapes do not fit, there are no heads or planes, or a value is not finite.
+        See `poslens.attention.validate.check_bands`.
     """
-    heads = queries.shape[:1]
-    constant = np.zeros(heads) if constant is None else constant
-    fits = queries.shape == keys.shape == heads + frequencies.shape and constant.shape == heads
-    if not fits or queries.size == 0:
-        raise TableError(
-            "mean queries and keys do not fit the rotation",
-            expected="queries and keys of shape (head, plane) and one frequency per plane",
-            got=f"shapes {queries.shape}, {keys.shape} and {frequencies.shape}, "
-            f"constants {constant.shape}",
-            remedy="repeat keys that heads share, and split coordinates as the model pairs them",
-        )
-    parts = {"queries": queries, "keys": keys, "frequencies": frequencies, "constants": constant}
-    bad = [name for name, values in parts.items() if not np.isfinite(values).all()]
-    if bad:
-        raise TableError(
-            "a rotation's parts are not finite",
-            expected="finite numbers only",
-            got=f"NaN or Inf in the {' and the '.join(bad)}",
-            remedy="repair the weights, or leave these heads out",
-        )
+    if constant is None:
+        constant = np.zeros(queries.shape[:1])
+    check_bands(queries, keys, frequencies, constant)
     return Bands(
         frequencies=frequencies,
         phasors=np.asarray(np.conj(queries) * keys, dtype=np.complex128),

@@ -1,7 +1,7 @@
 """Σ (K(t, s) - row mean)² of one head's K(t, s) = q_t·k_s, in O(L·d_k²).
 
-Row t's part is q_tᵀ S q_t, S the scatter of the keys it may attend to about their mean: of all keys,
-or, causal, of those up to t. That is a running d_k×d_k sum over blocks of keys, updated with their
+Row t's part is q_tᵀ S q_t, S the scatter of the keys it may attend to about their mean: all keys,
+or, causal, those up to t. That is a running d_k×d_k sum over blocks of keys, updated with their
 mean (Chan, Golub & LeVeque 1983), and a triangle of products within each block.
 
 Σ_t q_tᵀ S q_t = tr(QᵀQ·S) is fast, but where queries and keys are nearly orthogonal its terms
@@ -44,7 +44,7 @@ class Factor:
 
     def add(self, rows: HeadRows) -> None:
         """Add x xᵀ for every row x."""
-        self._factor = np.linalg.qr(np.concatenate([self._factor, rows]), mode="r")
+        self._factor = np.asarray(np.linalg.qr(np.concatenate([self._factor, rows]), mode="r"))
 
     def seen_by(self, queries: HeadRows) -> float:
         """Return ‖Q Rᵀ‖²."""
@@ -52,9 +52,7 @@ class Factor:
         return float(np.vdot(seen, seen))
 
 
-def causal_rows(
-    queries: HeadRows, keys: HeadRows, origin: PerDHead
-) -> tuple[float, PerPosition]:
+def causal_rows(queries: HeadRows, keys: HeadRows, origin: PerDHead) -> tuple[float, PerPosition]:
     """Return the energy over s ≤ t, and each row's mean of q_t·(k_s - ``origin``)."""
     energy, row_means = _causal_rows(queries, keys, origin, Products(keys))
     if _cancels(energy, queries, keys, origin):

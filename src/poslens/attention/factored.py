@@ -3,8 +3,8 @@
 No L×L matrix is made. The row-centred kernel is q_t·(k_s - mean of the keys that row t may attend
 to), so a mean of the keys may be taken away first, and with it what is large and constant along
 rows. The energy is made of running d_k×d_k sums (`poslens.attention.energy`). The diagonal sums are
-a cross-correlation along positions: an FFT per dimension, summed over dimensions in frequency space,
-and one inverse FFT per head.
+a cross-correlation along positions: an FFT per dimension, summed over dimensions in frequency
+space, and one inverse FFT per head.
 """
 
 from __future__ import annotations

@@ -81,6 +81,38 @@ def check_profiles(profiles: np.ndarray, *, causal: bool) -> HeadOffsets:
     return np.ascontiguousarray(profiles, dtype=np.float64)
 
 
+def check_bands(
+    queries: np.ndarray, keys: np.ndarray, frequencies: np.ndarray, constant: np.ndarray
+) -> None:
+    """Check the parts of a rotation's kernel against one another.
+
+    Raises
+    ------
+    TableError
+        If queries and keys are not both (head, plane) with one frequency per plane and one constant
+        per head, there are no heads or planes, or a value is not finite.
+    """
+    heads = queries.shape[:1]
+    fits = queries.shape == keys.shape == heads + frequencies.shape and constant.shape == heads
+    if queries.ndim != 2 or queries.size == 0 or not fits:
+        raise TableError(
+            "mean queries and keys do not fit the rotation",
+            expected="queries and keys of shape (head, plane) and one frequency per plane",
+            got=f"shapes {queries.shape}, {keys.shape} and {frequencies.shape}, "
+            f"constants {constant.shape}",
+            remedy="repeat keys that heads share, and split coordinates as the model pairs them",
+        )
+    parts = {"queries": queries, "keys": keys, "frequencies": frequencies, "constants": constant}
+    bad = [name for name, values in parts.items() if not np.isfinite(values).all()]
+    if bad:
+        raise TableError(
+            "the parts of a rotation are not finite",
+            expected="finite numbers only",
+            got=f"NaN or Inf in the {' and the '.join(bad)}",
+            remedy="repair the weights, or leave these heads out",
+        )
+
+
 def _check_values(name: str, values: np.ndarray) -> None:
     if not np.issubdtype(values.dtype, np.floating):
         raise TableError(
