@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from poslens.axes import KeyPositions, OffsetBias, Offsets, PairBias, PerHead, QueryPositions
+from poslens.axes import HeadOffsets, KeyPositions, Offsets, PairBias, PerHead, QueryPositions
 from poslens.encodings.pairs import causal_distance, over_pairs
 from poslens.encodings.protocol import Acts
 from poslens.encodings.validate import finite_positions, require_count, require_number
@@ -90,7 +90,7 @@ class Alibi:
         """m_h, shape (head,)."""
         return alibi_slopes(self.heads, self.max_bias)
 
-    def profile(self, offsets: Offsets) -> OffsetBias:
+    def profile(self, offsets: Offsets) -> HeadOffsets:
         """Return the bias at any finite offsets s - t, shape (head, offset)."""
         values = finite_positions(offsets, "offset")
         distance = np.abs(values) if self.symmetric else causal_distance(values)

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from poslens.axes import (
     HeadDistances,
     KeyPositions,
-    Keys,
+    KeyRows,
     Offsets,
     PairBias,
-    Queries,
     QueryPositions,
+    QueryRows,
     Rows,
 )
 from poslens.encodings.pairs import gathered, whole_offsets
@@ -213,7 +213,7 @@ class Deberta:
 
     def content_to_position(
         self,
-        queries: Queries,
+        queries: QueryRows,
         distances: HeadDistances,
         query_positions: QueryPositions,
         key_positions: KeyPositions,
@@ -233,7 +233,7 @@ class Deberta:
 
     def position_to_content(
         self,
-        keys: Keys,
+        keys: KeyRows,
         distances: HeadDistances,
         query_positions: QueryPositions,
         key_positions: KeyPositions,

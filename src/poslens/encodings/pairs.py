@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from poslens.axes import KeyPositions, OffsetBias, Offsets, PairBias, QueryPositions
+from poslens.axes import HeadOffsets, KeyPositions, Offsets, PairBias, QueryPositions
 from poslens.encodings.validate import finite_positions, whole_positions
 
 
 def over_pairs(
-    profile: Callable[[Offsets], OffsetBias],
+    profile: Callable[[Offsets], HeadOffsets],
     query_positions: QueryPositions,
     key_positions: KeyPositions,
 ) -> PairBias:

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from poslens.axes import (
     Angles,
-    HeadRows,
+    HeadOffsets,
     KeyPositions,
-    OffsetBias,
+    LedRows,
     Offsets,
     PairBias,
     Positions,
@@ -72,7 +72,7 @@ class Rotates(Encoding, Protocol):
     def rotation(self, positions: Positions, length: int | None = None) -> tuple[Angles, Angles]:
         """Return the cosines and sines of each plane's angle, each of shape (position, plane)."""
 
-    def rotate(self, x: HeadRows, positions: Positions, length: int | None = None) -> HeadRows:
+    def rotate(self, x: LedRows, positions: Positions, length: int | None = None) -> LedRows:
         """Return queries or keys rotated, shape (…, position, head_dim)."""
 
 
@@ -83,5 +83,5 @@ class Biases(Encoding, Protocol):
     def bias(self, query_positions: QueryPositions, key_positions: KeyPositions) -> PairBias:
         """Return what is added at every pair, shape (head, query_pos, key_pos)."""
 
-    def profile(self, offsets: Offsets) -> OffsetBias:
+    def profile(self, offsets: Offsets) -> HeadOffsets:
         """Return what is added at offsets s - t, shape (head, offset)."""

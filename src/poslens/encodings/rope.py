@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from poslens.axes import Angles, HeadRows, PerPlane, Planes, Positions
+from poslens.axes import Angles, LedRows, PerPlane, Planes, Positions
 from poslens.encodings.protocol import Acts
 from poslens.encodings.rope_scaling import Scaling, Unscaled
 from poslens.encodings.validate import finite_positions, require_count, require_number
@@ -114,7 +114,7 @@ class Rope:
         angles = finite_positions(positions)[:, None] * self.frequencies(length)
         return np.cos(angles) * self.scaling.amplitude, np.sin(angles) * self.scaling.amplitude
 
-    def rotate(self, x: HeadRows, positions: Positions, length: int | None = None) -> HeadRows:
+    def rotate(self, x: LedRows, positions: Positions, length: int | None = None) -> LedRows:
         """Return queries or keys rotated; the dimensions from r on stay as they are.
 
         Parameters
@@ -137,7 +137,7 @@ class Rope:
         to_second[...] = first * sin + second * cos
         return rotated
 
-    def planes(self, x: HeadRows) -> Planes:
+    def planes(self, x: LedRows) -> Planes:
         """Return x_1 + i·x_2 of each plane's pair of coordinates, shape (…, position, plane).
 
         A rotation multiplies it by e^(i·t·θ), so that the plane's part of q·k at offset s - t is

@@ -10,14 +10,14 @@ from jaxtyping import Int
 
 from poslens.axes import (
     DistanceRows,
+    HeadOffsets,
     HeadVector,
     KeyPositions,
-    Keys,
-    OffsetBias,
+    KeyRows,
     Offsets,
     PairBias,
-    Queries,
     QueryPositions,
+    QueryRows,
 )
 from poslens.encodings.pairs import gathered, whole_offsets
 from poslens.encodings.protocol import Acts
@@ -123,7 +123,7 @@ class Shaw:
         """
         return np.asarray(self.rows[self._row(whole_positions(offsets, "offset"))])
 
-    def profile(self, queries: HeadVector, offsets: Offsets) -> OffsetBias:
+    def profile(self, queries: HeadVector, offsets: Offsets) -> HeadOffsets:
         """Return the bias of one query for each head, such as a mean one, shape (head, offset).
 
         Raises
@@ -136,10 +136,10 @@ class Shaw:
 
     def bias(
         self,
-        queries: Queries,
+        queries: QueryRows,
         query_positions: QueryPositions,
         key_positions: KeyPositions,
-        keys: Keys | None = None,
+        keys: KeyRows | None = None,
     ) -> PairBias:
         """Return the bias of every pair, shape (head, query_pos, key_pos).
 

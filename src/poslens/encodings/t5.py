@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from poslens.axes import BucketValues, KeyPositions, OffsetBias, Offsets, PairBias, QueryPositions
+from poslens.axes import BucketValues, HeadOffsets, KeyPositions, Offsets, PairBias, QueryPositions
 from poslens.encodings.pairs import over_pairs
 from poslens.encodings.protocol import Acts
 from poslens.encodings.validate import (
@@ -155,7 +155,7 @@ class T5:
         """Buckets times heads."""
         return int(self.values.size)
 
-    def profile(self, offsets: Offsets) -> OffsetBias:
+    def profile(self, offsets: Offsets) -> HeadOffsets:
         """Return the bias at whole offsets s - t, shape (head, offset).
 
         Raises
