@@ -1,0 +1,21 @@
+"""A model's attention blocks, read from its checkpoint: projections by head, norms, and the scale.
+
+What turns vectors of the embedding into attention logits, and what heads gather into output.
+"""
+
+from __future__ import annotations
+
+from poslens.checkpoints.blocks.block import AttentionBlock, Biases, HeadNorm, Linear, Norm, Step
+from poslens.checkpoints.blocks.read import read_block
+from poslens.checkpoints.blocks.table import BLOCKS
+
+__all__ = [
+    "BLOCKS",
+    "AttentionBlock",
+    "Biases",
+    "HeadNorm",
+    "Linear",
+    "Norm",
+    "Step",
+    "read_block",
+]
