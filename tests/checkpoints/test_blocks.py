@@ -7,7 +7,6 @@ nothing acts on queries and keys after their norms; `test_block_attention` has r
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
