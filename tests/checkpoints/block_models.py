@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,15 +14,36 @@ import numpy as np
 import torch
 import transformers as hf
 
-from poslens.checkpoints.blocks import AttentionBlock, read_block
-from poslens.checkpoints.names import parse_source
-from poslens.checkpoints.opening import open_located
-
 hf.utils.logging.disable_progress_bar()
 hf.utils.logging.set_verbosity_error()
 
 TOKENS = 7
 EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "norm_epsilon")
+
+SPECIAL = {"bos_token_id": 3, "eos_token_id": 4, "pad_token_id": 0}
+BASIC = SPECIAL | {
+    "vocab_size": 37,
+    "hidden_size": 42,
+    "intermediate_size": 10,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 71,
+}
+LLAMA = BASIC | {"hidden_size": 60, "num_key_value_heads": 3}
+VISION = {
+    "hidden_size": 42,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "intermediate_size": 10,
+    "image_size": 9,
+    "patch_size": 3,
+}
+LLAMA_LIKE = {
+    "attention": "layers.{layer}.self_attn",
+    "output": "layers.{layer}.self_attn.o_proj",
+    "first": "layers.{layer}.input_layernorm",
+    "unrotated": True,
+}
 
 Watch = Callable[..., AbstractContextManager[None]]
 
@@ -74,6 +94,16 @@ class Case:
         return "-".join(filter(None, (self.family, self.part, extra, str(self.layer or ""))))
 
 
+def llama(family: str, head: str, values: dict[str, Any] = LLAMA, **more: Any) -> Case:
+    return Case(family, values, head=head, **LLAMA_LIKE | more)
+
+
+def unbiased(model: torch.nn.Module) -> None:
+    for name, weight in model.named_parameters():
+        if "relative_attention_bias" in name:
+            torch.nn.init.zeros_(weight)
+
+
 @dataclass
 class Seen:
     """What the model computed, of embeddings or the residual stream: shapes (token, dim) and
@@ -87,7 +117,9 @@ class Seen:
     output: np.ndarray
 
 
-def build(case: Case, *, head: bool, **changed: Any) -> hf.PreTrainedModel:
+def build(
+    case: Case, *, head: bool, implementation: str = "eager", **changed: Any
+) -> hf.PreTrainedModel:
     """Build the model, every weight drawn anew so that no two norms or biases are alike."""
     torch.manual_seed(0)
     config = hf.AutoConfig.for_model(case.family, **_copied(case.values | case.more | changed))
@@ -96,7 +128,7 @@ def build(case: Case, *, head: bool, **changed: Any) -> hf.PreTrainedModel:
         if head
         else getattr(hf, case.base or hf.MODEL_MAPPING[type(config)].__name__)
     )
-    model = base._from_config(config, attn_implementation="eager").eval()
+    model = base._from_config(config, attn_implementation=implementation).eval()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim == 1:
@@ -111,36 +143,18 @@ def _copied(values: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values))  # transformers writes into them
 
 
-def saved(model: hf.PreTrainedModel, folder: Path, *, silent: bool) -> Path:
-    """Save a model; where ``silent``, without any value of its config that is the default."""
-    model.save_pretrained(folder)
-    path = folder / "config.json"
-    values = json.loads(path.read_text())
-    for key, value in list(values.items()):
-        if isinstance(value, dict) and value.get("model_type"):
-            values[key] = _unusual(value)
-    path.write_text(json.dumps(_unusual(values) if silent else values))
-    return folder
-
-
-def _unusual(values: dict[str, Any]) -> dict[str, Any]:
-    # Some configs refuse to be built from nothing, or fill in other values from those given.
-    defaults = hf.AutoConfig.for_model(values["model_type"]).to_dict()
-    kept = {"model_type", "text_config", "vision_config", "num_key_value_heads"}
-    return {k: v for k, v in values.items() if k in kept or v != defaults.get(k, object())}
-
-
-def block_of(folder: Path, part: str | None = None, layer: int = 0) -> AttentionBlock:
-    """The block that is read from a saved model."""
-    return read_block(open_located(parse_source(str(folder)), str(folder)), part, layer)
-
-
 def module(model: torch.nn.Module, name: str) -> torch.nn.Module:
     """The module of the base model, whatever stands before its name here."""
     (found,) = [
         one for path, one in model.named_modules() if path == name or path.endswith(f".{name}")
     ]
     return found
+
+
+def close(got: np.ndarray, want: np.ndarray) -> None:
+    """Require agreement up to what float32, in which the model computes, can give."""
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
 def given(case: Case) -> dict[str, torch.Tensor]:
@@ -282,45 +296,3 @@ def in_deberta(attention: torch.nn.Module, keep: Keep) -> Iterator[None]:
         yield
     q, k, v = outs[0].chunk(3, -1)
     keep(q + outs[1], k, v + outs[2])
-
-
-def softmax_of(block: AttentionBlock, logits: np.ndarray) -> np.ndarray:
-    """Attention from scaled logits, shape (head, query, key)."""
-    if block.soft_cap is not None:
-        logits = block.soft_cap * np.tanh(logits / block.soft_cap)
-    if block.causal:
-        logits = np.where(np.tri(logits.shape[-1], dtype=bool), logits, -np.inf)
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def vectors_of(block: AttentionBlock, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Queries, keys and values before any rotation, shape (head, token, d_head)."""
-    x = block.block_input(rows)
-    vectors = [
-        np.einsum("td,hde->hte", x, weight) + bias[:, None]
-        for weight, bias in (
-            (block.queries, block.query_bias),
-            (block.keys, block.key_bias),
-            (block.values, block.value_bias),
-        )
-    ]
-    if block.clip is not None:
-        vectors = [np.clip(one, -block.clip, block.clip) for one in vectors]
-    queries, keys, values = vectors
-    if block.query_norm is not None and block.key_norm is not None:
-        queries, keys = block.query_norm(queries), block.key_norm(keys)
-    return queries, keys, values
-
-
-def gathered(
-    block: AttentionBlock,
-    queries: np.ndarray,
-    keys: np.ndarray,
-    values: np.ndarray,
-    bias: np.ndarray | float = 0.0,
-) -> np.ndarray:
-    """What the block adds to the stream, shape (token, dim)."""
-    keys, values = (np.repeat(one, block.shared_by, axis=0) for one in (keys, values))
-    attention = softmax_of(block, block.scale * queries @ keys.transpose(0, 2, 1) + bias)
-    return np.einsum("hte,hed->td", attention @ values, block.output) + block.output_bias

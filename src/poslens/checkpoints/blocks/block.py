@@ -108,7 +108,8 @@ class AttentionBlock:
     and key head g the key x̂ · ``keys[g]`` + ``key_bias[g]``; key and value head g serve the
     query heads g·r … g·r + r-1, r = heads ÷ key heads. Then act, in this order and where the
     model has them: ``clip``, ``query_norm`` and ``key_norm``, the rotation (which
-    `poslens.checkpoints.description` says), ``scale``, the bias of the scheme, ``soft_cap``.
+    `poslens.checkpoints.description` says; YaRN lengthens vectors in it as well), ``scale``, the
+    bias of the scheme, ``soft_cap``. Windows beyond which keys are not seen are not part of this.
 
     Attributes
     ----------

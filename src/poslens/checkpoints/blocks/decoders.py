@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from poslens.checkpoints.blocks.encoders import plain
 from poslens.checkpoints.blocks.entry import (
     NONE,
     OUTPUT,
@@ -19,6 +18,7 @@ from poslens.checkpoints.blocks.entry import (
     have,
     have_if,
     inverse_root,
+    plain,
     root_of_width,
     unscaled,
 )

@@ -17,9 +17,11 @@ from poslens.checkpoints.blocks.entry import (
     BlockEntry,
     Steps,
     always,
+    bidirectional,
     have,
     have_if,
     is_decoder,
+    plain,
     root_of_width,
 )
 from poslens.checkpoints.blocks.layouts import concatenated, grouped
@@ -27,24 +29,13 @@ from poslens.checkpoints.blocks.projections import Apart, Layout, Together, fuse
 from poslens.checkpoints.blocks.steps import Epsilon, LinearEntry, NormEntry
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families import rotary
-from poslens.checkpoints.families.sizes import Sizes
 
 _LAYER = "encoder.layer.{layer}.attention."
 _EPSILON = Epsilon(1e-12, ("layer_norm_eps",))
 _EMBEDDING_NORM = NormEntry(("embeddings.LayerNorm",), _EPSILON)
 
 
-def plain(width: int, heads: int, layers: int) -> Sizes:
-    """Return sizes of a model whose heads share the width evenly, none of them grouped."""
-    return Sizes(width, heads, layers, key_heads_keys=(), head_dim_keys=())
-
-
 BASE = plain(768, 12, 12)
-
-
-def bidirectional(_: Config) -> bool:
-    """Return False: whatever the config says, every query sees every key."""
-    return False
 
 
 def _embedding_size(default: int | None = None) -> Callable[[Config, int], int]:

@@ -78,6 +78,16 @@ def is_decoder(config: Config) -> bool:
     return config.switch("is_decoder", False)
 
 
+def bidirectional(_: Config) -> bool:
+    """Return False: whatever the config says, every query sees every key."""
+    return False
+
+
+def plain(width: int, heads: int, layers: int) -> Sizes:
+    """Return sizes of a model whose heads share the width evenly, none of them grouped."""
+    return Sizes(width, heads, layers, key_heads_keys=(), head_dim_keys=())
+
+
 def positive(config: Config, key: str, default: float) -> float:
     """Return a number above 0.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from poslens.checkpoints.blocks.encoders import plain
 from poslens.checkpoints.blocks.entry import (
     ALL,
     NONE,
     BlockEntry,
     always,
     have,
+    plain,
     root_of_width,
     unscaled,
 )

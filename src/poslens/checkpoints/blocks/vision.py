@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from poslens.checkpoints.blocks.encoders import BASE, bidirectional, plain
 from poslens.checkpoints.blocks.entry import (
     ALL,
     OUTPUT,
     BlockEntry,
     Steps,
     always,
+    bidirectional,
     have,
     have_if,
+    plain,
 )
 from poslens.checkpoints.blocks.projections import linear
 from poslens.checkpoints.blocks.steps import Epsilon, NormEntry
 from poslens.checkpoints.config import Config
 
+BASE = plain(768, 12, 12)
 _OLD_LAYER, _LAYER = "encoder.layer.{layer}.", "layers.{layer}."
 
 
