@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy
 
 from poslens._version import __version__
-from poslens.axes import Rows
 from poslens.checkpoints import Description, PositionTable, Source
 from poslens.checkpoints.describe import described
 from poslens.checkpoints.load import table_of
@@ -20,19 +19,21 @@ from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter
 from poslens.checkpoints.sources import Opened, open_any
-from poslens.claims import decide_all, null_draws
-from poslens.claims.decide import check_bars, decide_without_table
-from poslens.claims.evidence import Evidence
-from poslens.claims.null_draws import NullDraws
+from poslens.claims import decide_all
+from poslens.claims.decide import check_bars
+from poslens.claims.evidence import Evidence, KernelEvidence
+from poslens.draws import Progress, all_draws
 from poslens.errors import SettingError, quoted
 from poslens.geometry import measures_of_table
+from poslens.geometry.table import TableMeasures
 from poslens.geometry.tokens import TokenGeometry
 from poslens.geometry.validate import check_rows
 from poslens.geometry.views import effective
+from poslens.kernels import Kernels, kernels_of
 from poslens.labelled import labelled_arrays
+from poslens.labelled_kernel import kernel_arrays, kernel_measures
 from poslens.study import Settings, Study
 
-Progress: TypeAlias = Callable[[str, int, int], None]
 VIEWS = ("raw", "effective")
 MOST_NULLS = 100_000
 
@@ -95,13 +96,14 @@ def analyze(
     """
     settings = _checked(view, nulls, seed, rows, bars)
     if isinstance(source, PositionTable):
-        table = source
+        opened, table = _origin(source), source
+        description = None if opened is None else described(opened)
     else:
         opened = open_any(source, Access(allow_full_download, Meter(progress)))
         description = described(opened)
         if description is not None and not description.adds_table:
             _refuse_what_needs_a_table(description, rows is not None, view != "raw")
-            return _without_table(opened, description, settings)
+            return _without_table(opened, description, settings, part)
         table = table_of(opened, part, with_tokens=True)
         table = replace(table, recognised="" if description is None else description.line())
     if rows is not None:
@@ -117,15 +119,17 @@ def analyze(
     if table.tokens is not None:
         tokens = TokenGeometry(table.tokens, scales, centre=table.norms_centre)
     measures = measures_of_table(viewed, tokens, seed)
+    kernels = kernels_of(opened, description, table, part, seed)
     # Where all rows are identical every null table is the table, and nothing is to be compared.
     varies = measures.components is not None
-    draws = _null_draws(viewed, nulls if varies else 0, seed, report)
+    draws = all_draws(viewed, kernels, nulls if varies else 0, seed, report)
     report("claims", 0, 1)
     claims = decide_all(
         Evidence(
             rows=viewed,
             raw=raw,
             measures=measures,
+            kernel=_kernel_evidence(kernels, opened),
             nulls=draws,
             scheme=table.source.scheme,
             init_std=table.init_std,
@@ -134,20 +138,41 @@ def analyze(
         ),
         settings.bars,
     )
+    of_kernel, unknown = kernel_measures(kernels)
+    first = table.first_position
     study = Study(
         source=table.source,
         length=table.length,
         dim=table.dim,
-        measures=measures.values,
+        measures={**measures.values, **of_kernel},
         claims=claims,
         settings=settings,
-        data=labelled_arrays(viewed, measures, draws, table.first_position),
-        undefined=measures.undefined,
+        data={
+            **labelled_arrays(viewed, measures, draws, first),
+            **kernel_arrays(kernels, first),
+        },
+        undefined={**measures.undefined, **unknown},
         versions=versions(),
         recognised=table.recognised,
     )
     report("done", 1, 1)
     return study
+
+
+def _origin(table: PositionTable) -> Opened | None:
+    return table.origin if isinstance(table.origin, Opened) else None
+
+
+def _kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
+    first = kernels.measures[0] if kernels.measures else None
+    return KernelEvidence(
+        shares=() if first is None else first.relative_share,
+        peaks=() if first is None else first.peak_offset,
+        relative=kernels.relative,
+        trained=isinstance(opened, Checkpoint),
+        order=kernels.order,
+        reason=kernels.reason or "an encoding by itself has none",
+    )
 
 
 def _refuse_what_needs_a_table(description: Description, rows: bool, view: bool) -> None:
@@ -161,14 +186,27 @@ def _refuse_what_needs_a_table(description: Description, rows: bool, view: bool)
             )
 
 
-def _without_table(opened: Opened, description: Description, settings: Settings) -> Study:
-    """A study of a model that adds no table: what it does instead, and no claim about a table."""
+def _without_table(
+    opened: Opened, description: Description, settings: Settings, part: str | None
+) -> Study:
+    """A study of a model that adds no table: its kernels, and no claim about a table."""
     instead = "; ".join(scheme.line() for scheme in description.schemes)
-    revision = opened.revision if isinstance(opened, Checkpoint) else None
+    kernels = kernels_of(opened, description, None, part, settings.seed)
+    nothing = np.empty((0, 0))
+    evidence = Evidence(
+        rows=nothing,
+        raw=nothing,
+        measures=TableMeasures(),
+        no_table=f"this model adds no position table: {instead}",
+        kernel=_kernel_evidence(kernels, opened),
+        scheme=description.schemes[0].word,
+        seed=settings.seed,
+    )
+    measures, unknown = kernel_measures(kernels)
     return Study(
         source=Source(
             uri=opened.uri,
-            revision=revision,
+            revision=opened.revision if isinstance(opened, Checkpoint) else None,
             tensor=None,
             family=description.family,
             scheme=description.schemes[0].word,
@@ -179,10 +217,11 @@ def _without_table(opened: Opened, description: Description, settings: Settings)
         ),
         length=None,
         dim=None,
-        measures={},
-        claims=decide_without_table(f"this model adds no position table: {instead}", settings.bars),
+        measures=measures,
+        claims=decide_all(evidence, settings.bars),
         settings=settings,
-        data={},
+        data=kernel_arrays(kernels),
+        undefined=unknown,
         versions=versions(),
         recognised=description.line(),
     )
@@ -239,30 +278,3 @@ def _scales(table: PositionTable) -> tuple[Any, ...]:
             remedy="use --view raw",
         )
     return table.norm_scales
-
-
-def _null_draws(rows: Rows, draws: int, seed: int, report: Progress) -> dict[str, NullDraws]:
-    """Draw every null model that a claim or a figure compares with."""
-    if draws == 0:
-        return {}
-    jobs = {
-        "random order": null_draws.permutation,
-        "random walks": null_draws.random_walk,
-        "rotations of random walks": null_draws.random_walk_rotations,
-        "phase-randomised tables": null_draws.surrogate,
-        "Gaussian tables": null_draws.gaussian,
-    }
-    found: dict[str, NullDraws] = {}
-    for what, draw in jobs.items():
-        done = 0
-        report(what, 0, draws)
-
-        def advance(steps: int, what: str = what) -> None:
-            nonlocal done
-            done += steps
-            report(what, done, draws)
-
-        drawn = draw(rows, draws, seed, advance)
-        earlier = found[drawn.null].values if drawn.null in found else {}
-        found[drawn.null] = NullDraws(drawn.null, {**earlier, **drawn.values})
-    return found

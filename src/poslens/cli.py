@@ -16,7 +16,7 @@ from poslens._version import __version__
 from poslens.errors import PosLensError, SettingError, quoted
 
 if TYPE_CHECKING:
-    from poslens.analysis import Progress
+    from poslens.draws import Progress
     from poslens.study import Study
 
 app = typer.Typer(

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 Value: TypeAlias = (
-    float | int | str | list[int] | list[float] | dict[str, float | int | None] | None
+    float
+    | int
+    | str
+    | list[int]
+    | list[float]
+    | list[int | None]
+    | list[float | None]
+    | list[list[float]]
+    | dict[str, float | int | None]
+    | None
 )
 
 
@@ -240,12 +249,17 @@ class Study:
         return f"<Study of {quoted(self.source.uri)}: {shape}; {verdicts}>"
 
 
-# The measures that are indexed: by lag, component, stride or shift. All others are one value.
+# The measures that are indexed: by lag, component, stride, shift or head. All others are one value.
 PROFILES = frozenset(
     {
         "cosine.profile",
         "cosine.centered_profile",
         "difference.parallel_at",
+        "kernel.half_distance",
+        "kernel.peak_offset",
+        "kernel.profile",
+        "kernel.relative_share",
+        "kernel.symmetry",
         "pca.explained",
         "shift.rotation_r2",
         "shift.r2",

@@ -7,9 +7,16 @@ files.
 """
 
 from poslens.attention.bands import Bands, rope_bands
-from poslens.attention.kernel import KernelMeasures, factored_kernel, relative_kernel
+from poslens.attention.combined import with_relative
+from poslens.attention.factored import factored_sums
+from poslens.attention.kernel import (
+    KernelMeasures,
+    factored_kernel,
+    measures_of_sums,
+    relative_kernel,
+)
 from poslens.attention.permuted import permuted_shares
-from poslens.attention.picture import KernelPicture, kernel_picture
+from poslens.attention.picture import KernelPicture, kernel_picture, relative_picture
 from poslens.attention.sums import offsets
 
 __all__ = [
@@ -17,9 +24,13 @@ __all__ = [
     "KernelMeasures",
     "KernelPicture",
     "factored_kernel",
+    "factored_sums",
     "kernel_picture",
+    "measures_of_sums",
     "offsets",
     "permuted_shares",
     "relative_kernel",
+    "relative_picture",
     "rope_bands",
+    "with_relative",
 ]

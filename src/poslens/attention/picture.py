@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float, Int
 
+from poslens.attention.relative import relative_sums
 from poslens.attention.validate import check_heads
-from poslens.axes import HeadRows, Keys, Queries
+from poslens.axes import HeadOffsets, HeadRows, Keys, Queries
 from poslens.errors import SettingError
 from poslens.parallel import in_threads
 
@@ -62,12 +63,7 @@ def kernel_picture(queries: Queries, keys: Keys, *, causal: bool, most: int = 64
         If ``most`` is not positive.
     """
     queries, keys = check_heads(queries, keys)
-    if most < 1:
-        raise SettingError(
-            "a picture needs blocks", expected="at least 1", got=str(most), remedy="ask for more"
-        )
-    length = queries.shape[1]
-    starts = np.arange(0, length, -(-length // most))
+    starts = block_starts(queries.shape[1], most)
     group = queries.shape[0] // keys.shape[0]
     averages = _causal_averages if causal else _bidirectional_averages
     tasks = [
@@ -76,6 +72,21 @@ def kernel_picture(queries: Queries, keys: Keys, *, causal: bool, most: int = 64
     ]
     means, row_means = zip(*in_threads(tasks), strict=True)
     return KernelPicture(np.array(means), np.array(row_means), starts)
+
+
+def block_starts(length: int, most: int) -> Int[np.ndarray, "block"]:
+    """Return where equal blocks of positions begin, at most ``most`` of them.
+
+    Raises
+    ------
+    SettingError
+        If ``most`` is not positive.
+    """
+    if most < 1:
+        raise SettingError(
+            "a picture needs blocks", expected="at least 1", got=str(most), remedy="ask for more"
+        )
+    return np.arange(0, length, -(-length // most))
 
 
 def _bidirectional_averages(
@@ -110,3 +121,39 @@ def _causal_averages(
         np.fill_diagonal(values, diagonal / own_pairs)
         values[np.triu_indices(starts.size, 1)] = np.nan
     return means, of_rows
+
+
+def relative_picture(profiles: HeadOffsets, *, causal: bool, most: int = 64) -> KernelPicture:
+    """Return K_h(t, s) = f_h(s - t) averaged over at most ``most`` × ``most`` blocks.
+
+    Parameters
+    ----------
+    profiles
+        f_h at the offsets of `poslens.attention.offsets`, shape (head, offset).
+    causal
+        Whether row t may attend to s ≤ t only, or to all positions.
+    most
+        The largest number of blocks along an axis.
+
+    Raises
+    ------
+    TableError
+        See `poslens.attention.validate.check_profiles`.
+    SettingError
+        If ``most`` is not positive.
+    """
+    row_means = relative_sums(profiles, causal=causal).row_means
+    heads, length = row_means.shape
+    starts = block_starts(length, most)
+    stops = np.append(starts[1:], length)
+    means = np.full((heads, starts.size, starts.size), np.nan)
+    of_rows = np.full_like(means, np.nan)
+    for a, (first, last) in enumerate(zip(starts, stops, strict=True)):
+        rows = np.arange(first, last)
+        for b in range(a + 1 if causal else starts.size):
+            offset = np.arange(starts[b], stops[b]) - rows[:, None]
+            allowed = offset <= 0 if causal else np.ones_like(offset, dtype=bool)
+            means[:, a, b] = profiles[:, offset[allowed] + length - 1].mean(axis=1)
+            weights = allowed.sum(axis=1)
+            of_rows[:, a, b] = row_means[:, first:last] @ weights / weights.sum()
+    return KernelPicture(means, of_rows, starts)

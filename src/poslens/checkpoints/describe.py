@@ -67,6 +67,7 @@ def description_of(opened: Opened) -> Description:
             ACTS[encoding.acts],
             encoding.parameters,
             encoding.paper,
+            adds=encoding.acts == "adds",
         )
         return Description(None, (acting,), opened.spec.length, 0)
     return _of_checkpoint(opened)

@@ -13,7 +13,7 @@ from poslens.checkpoints.finding import (
     find_tables,
     models_inside,
 )
-from poslens.checkpoints.schemes import Acting, AddedTable, BareTable, NoPosition
+from poslens.checkpoints.schemes import Acting, AddedTable, BareTable, Encoded, NoPosition
 from poslens.checkpoints.tensors import Tensors
 from poslens.errors import quoted
 
@@ -42,7 +42,11 @@ class Description:
     @property
     def adds_table(self) -> bool:
         """Whether there is a table to measure, or what may be one."""
-        return any(isinstance(scheme, AddedTable | BareTable) for scheme in self.schemes)
+        return any(
+            isinstance(scheme, AddedTable | BareTable)
+            or (isinstance(scheme, Encoded) and scheme.adds)
+            for scheme in self.schemes
+        )
 
     def line(self) -> str:
         """Return what was recognised as one line."""

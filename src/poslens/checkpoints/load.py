@@ -73,7 +73,8 @@ def load_table(
     opened = open_any(source, Access(allow_full_download, Meter(progress)))
     description = described(opened)
     table = table_of(opened, part, with_tokens=tokens)
-    return replace(table, recognised="" if description is None else description.line())
+    line = "" if description is None else description.line()
+    return replace(table, recognised=line, origin=opened)
 
 
 def table_of(opened: Opened, part: str | None, *, with_tokens: bool) -> PositionTable:

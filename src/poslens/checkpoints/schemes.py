@@ -374,6 +374,8 @@ class Encoded:
         Trained numbers that it owns.
     paper
         Where it was described.
+    adds
+        Whether it adds a table.
     """
 
     word: str
@@ -381,6 +383,7 @@ class Encoded:
     acts: str
     parameters: int
     paper: str
+    adds: bool
 
     def line(self) -> str:
         """Return the record as one phrase."""

@@ -81,6 +81,8 @@ class PositionTable:
         The position of row 0: 0, or more after `slice_rows`.
     recognised
         In one line, what the model does with positions; empty where nothing says it.
+    origin
+        The opened source, from which what acts on the table can be read; None for an array.
     missing
         Why ``tokens``, ``norm_scales`` or ``init_std`` is absent, by that name, for reports.
     """
@@ -93,6 +95,7 @@ class PositionTable:
     init_std: float | None = None
     first_position: int = 0
     recognised: str = ""
+    origin: object = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -66,35 +66,15 @@ def decide_all(evidence: Evidence, bars: Mapping[str, float] | None = None) -> t
     return tuple(decide(rule, evidence, changed.get(rule.id, rule.bar)) for rule in RULES)
 
 
-def decide_without_table(reason: str, bars: Mapping[str, float] | None = None) -> tuple[Claim, ...]:
-    """Return every claim for a model that adds no position table: none of them applies.
-
-    Parameters
-    ----------
-    reason
-        What the model does instead.
-    bars
-        Bars that differ from the defaults, by claim.
-
-    Raises
-    ------
-    SettingError
-        If ``bars`` names no claim, or holds no number.
-    """
-    changed = check_bars(bars or {})
-    return tuple(
-        # A bar that is a multiple of the table's size has no value without a table.
-        _inapplicable(rule, rule.needs or reason, math.nan if rule.bar_unit else limit)
-        for rule in RULES
-        for limit in [_limit(changed.get(rule.id, rule.bar), 1.0)]
-    )
-
-
 def decide(rule: Rule, evidence: Evidence, bar: float | None) -> Claim:
     """Return one claim: the value, its interval and null, and the verdict on them."""
-    limit = _limit(bar, rule.bar_unit(evidence) if rule.bar_unit else 1.0)
+    # A bar that is a multiple of the table's size has no value without a table.
+    unit = 1.0 if rule.bar_unit is None else rule.bar_unit(evidence) or math.nan
+    limit = math.nan if bar is None else bar * unit
     if rule.measure is None:
         return _inapplicable(rule, rule.needs, limit)
+    if rule.of_table and evidence.no_table:
+        return _inapplicable(rule, evidence.no_table, limit)
     try:
         value = rule.measure(evidence)
     except NotApplicableError as reason:
@@ -156,10 +136,6 @@ def _inapplicable(rule: Rule, reason: str, limit: float) -> Claim:
         _bar_text(rule, limit),
         note=reason,
     )
-
-
-def _limit(bar: float | None, unit: float) -> float:
-    return math.nan if bar is None else bar * unit
 
 
 def _bar_text(rule: Rule, limit: float) -> str:

@@ -17,17 +17,64 @@ class NotApplicableError(Exception):
 
 
 @dataclass(frozen=True)
+class KernelEvidence:
+    """What is known of the positional kernels of a model's first block.
+
+    Attributes
+    ----------
+    shares
+        ``kernel.relative_share`` of each head; empty where it is not known.
+    peaks
+        ``kernel.peak_offset`` of each head.
+    relative
+        Whether the scheme is a function of distance by construction.
+    trained
+        Whether the kernels are of a model's own attention, and not of an encoding by itself.
+    order
+        How far attention is from commuting with a reordering, without positions and with them.
+    reason
+        Why something is not known.
+    """
+
+    shares: tuple[float | None, ...] = ()
+    peaks: tuple[int | None, ...] = ()
+    relative: bool = False
+    trained: bool = True
+    order: tuple[float, float] | None = None
+    reason: str = "a position table alone does not decide it"
+
+    def known_shares(self) -> np.ndarray:
+        """Return the shares of the heads whose kernel varies along its rows, at least one.
+
+        Raises
+        ------
+        NotApplicableError
+            If there is none.
+        """
+        if not self.shares:
+            raise NotApplicableError(f"needs the model's attention projections; {self.reason}")
+        known = np.array([share for share in self.shares if share is not None])
+        if not known.size:
+            raise NotApplicableError("the kernel of every head is constant along its rows")
+        return known
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """Everything that a claim about one table may look at.
+    """Everything that a claim about one model may look at.
 
     Attributes
     ----------
     rows
-        The table in the analysed view, shape (position, dim).
+        The table in the analysed view, shape (position, dim); no rows where there is no table.
     raw
         The table as stored, shape (position, dim).
     measures
         Of ``rows``.
+    no_table
+        What the model does instead of adding a table; empty where there is one.
+    kernel
+        Of its positional kernels.
     nulls
         Draws by null model; absent where none were asked for.
     scheme
@@ -43,6 +90,8 @@ class Evidence:
     rows: Rows
     raw: Rows
     measures: TableMeasures
+    no_table: str = ""
+    kernel: KernelEvidence = field(default_factory=KernelEvidence)
     nulls: Mapping[str, NullDraws] = field(default_factory=dict)
     scheme: str = "unknown"
     init_std: float | None = None
@@ -57,6 +106,8 @@ class Evidence:
         NotApplicableError
             If it is undefined on this table; the text says why.
         """
+        if self.no_table:
+            raise NotApplicableError(self.no_table)
         found = self.measures.values[name]
         if found is None:
             raise NotApplicableError(self.measures.undefined[name])

@@ -134,3 +134,31 @@ def noise(evidence: Evidence, value: float) -> str:  # noqa: ARG001
 def smooth(evidence: Evidence, value: float) -> str:  # noqa: ARG001
     """A step beside a step between strangers."""
     return f"squared steps are {value:.2g} of those between random rows"
+
+
+def order(evidence: Evidence, value: float) -> str:  # noqa: ARG001
+    """How far two orders of the same tokens are apart, with positions and without."""
+    without, with_positions = evidence.kernel.order or (0.0, 0.0)
+    return (
+        f"two orders of the same tokens differ by {without:.1g} of the output without positions, "
+        f"by {with_positions:.2g} with them"
+    )
+
+
+def learns_distance(evidence: Evidence, value: float) -> str:  # noqa: ARG001
+    """How many heads are mostly functions of distance, and which look at the previous token."""
+    shares, peaks = evidence.kernel.shares, evidence.kernel.peaks
+    above = sum(share is not None and share >= 0.5 for share in shares)
+    previous = [
+        head
+        for head, (share, peak) in enumerate(zip(shares, peaks, strict=True))
+        if peak == -1 and share is not None and share >= 0.5
+    ]
+    text = f"{above} of {len(shares)} heads are mostly a function of distance"
+    return text + (f"; previous-token heads: {', '.join(map(str, previous))}" if previous else "")
+
+
+def distance_only(evidence: Evidence, value: float) -> str:  # noqa: ARG001
+    """Over how many heads."""
+    known = sum(share is not None for share in evidence.kernel.shares)
+    return f"the smallest share over {known} heads"

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from poslens.claims import intervals, readings
 from poslens.claims.evidence import Evidence, NotApplicableError
 from poslens.claims.trained import untrained_rows
@@ -49,7 +51,9 @@ class Rule:
     relation, bar
         The value supports the statement where it is ``<=`` or ``>=`` the bar.
     needs
-        What the statement needs more than a table; such a rule has neither measure nor bar.
+        What the statement needs more than one model; such a rule has neither measure nor bar.
+    of_table
+        Whether the statement is about an added table.
     reading
         One line about the value, for people.
     interval
@@ -71,6 +75,7 @@ class Rule:
     null: NullTest | None = None
     bar_unit: Callable[[Evidence], float] | None = None
     needs: str = ""
+    of_table: bool = True
 
 
 def _of(name: str) -> Callable[[Evidence], float]:
@@ -121,7 +126,32 @@ def _smaller_side(evidence: Evidence) -> float:
     return float(min(evidence.rows.shape))
 
 
-_BLOCK = "needs the model's attention projections; a position table alone does not decide it"
+def _order_deviation(evidence: Evidence) -> float:
+    order = evidence.kernel.order
+    if order is None:
+        raise NotApplicableError(f"needs the model's attention; {evidence.kernel.reason}")
+    without, with_positions = order
+    # A block that tells the order with its positions taken away is not what the claim speaks of.
+    return with_positions if without <= BLIND else 0.0
+
+
+def _median_share(evidence: Evidence) -> float:
+    if evidence.kernel.relative:
+        raise NotApplicableError("speaks of what is learned; this scheme has distance built in")
+    if not evidence.kernel.trained:
+        raise NotApplicableError("speaks of trained attention; an encoding by itself has none")
+    return float(np.median(evidence.kernel.known_shares()))
+
+
+def _smallest_share(evidence: Evidence) -> float:
+    if not evidence.kernel.relative:
+        raise NotApplicableError("speaks of relative schemes; this is no such scheme")
+    return float(evidence.kernel.known_shares().min())
+
+
+BLIND = 1e-5  # relative deviation below which attention has not told two orders apart
+
+_BLOCK = "needs the model's logits on text, which this version does not take apart"
 _LAB = "needs models trained side by side; one table does not decide it"
 
 RULES: tuple[Rule, ...] = (
@@ -129,7 +159,11 @@ RULES: tuple[Rule, ...] = (
         "order.blind_without_position",
         "1",
         "Self-attention without positions cannot tell ABC from CBA",
-        needs=_BLOCK,
+        _order_deviation,
+        ">=",
+        1e-3,
+        readings.order,
+        of_table=False,
     ),
     Rule(
         "sinusoid.many_frequencies",
@@ -295,13 +329,22 @@ RULES: tuple[Rule, ...] = (
         "attention.learns_distance",
         "8.2",
         "Attention learns relative distance",
-        needs=_BLOCK,
+        _median_share,
+        ">=",
+        0.5,
+        readings.learns_distance,
+        null=NullTest("permutation", "kernel.relative_share"),
+        of_table=False,
     ),
     Rule(
         "relative.distance_only",
         "7",
         "Relative schemes encode distance, not position",
-        needs="needs the kernel of a relative scheme; a position table alone does not decide it",
+        _smallest_share,
+        ">=",
+        1 - 1e-6,
+        readings.distance_only,
+        of_table=False,
     ),
     Rule(
         "relative.extrapolates",

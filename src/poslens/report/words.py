@@ -140,7 +140,10 @@ def value_text(value: Value) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(key)}: {shown(entry)}" for key, entry in value.items())
     if isinstance(value, list):
-        return listed([shown(entry) for entry in value]) if value else "none"
+        if any(isinstance(entry, list) for entry in value):
+            return counted(len(value), "row") + " of numbers"
+        plain = [entry for entry in value if not isinstance(entry, list)]
+        return listed([shown(entry) for entry in plain]) if value else "none"
     return shown(value if isinstance(value, int) else float(value))
 
 

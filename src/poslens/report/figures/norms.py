@@ -55,7 +55,9 @@ def row_norms(study: Study) -> Figure:
 def _outliers(study: Study, length: int) -> list[int]:
     """Indices of the rows that the study calls outliers."""
     rows = study.measures.get("norm.outlier_rows")
-    return [int(row) for row in rows if 0 <= row < length] if isinstance(rows, list) else []
+    if not isinstance(rows, list):
+        return []
+    return [row for row in rows if isinstance(row, int) and 0 <= row < length]
 
 
 def _reading(

@@ -1,0 +1,73 @@
+"""Kernels that are added to the logits: ALiBi's slopes, T5's buckets, Shaw's relative keys."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poslens.attention import offsets, relative_kernel, relative_picture
+from poslens.axes import HeadOffsets
+from poslens.checkpoints.blocks import AttentionBlock
+from poslens.checkpoints.rows import position_rows
+from poslens.checkpoints.schemes import Alibi as AlibiRecord
+from poslens.checkpoints.schemes import BucketedBias, RelativeTable
+from poslens.checkpoints.tensors import Tensors
+from poslens.encodings import T5, Alibi, Shaw
+from poslens.kernels.result import Kernels
+
+
+def profile_kernels(
+    profiles: dict[int, HeadOffsets], *, causal: bool, context: int | None, note: str = ""
+) -> Kernels:
+    """Return the kernels of functions of distance, by layer."""
+    layers = tuple(profiles)
+    return Kernels(
+        layers=layers,
+        measures=tuple(relative_kernel(one, causal=causal) for one in profiles.values()),
+        picture=relative_picture(profiles[layers[0]], causal=causal),
+        relative=True,
+        context=context,
+        note=note,
+    )
+
+
+def alibi_profile(record: AlibiRecord, length: int, scale: float) -> HeadOffsets:
+    """Return -m_h·|s-t|, times ``scale`` where the bias is scaled along with the logits."""
+    encoding = Alibi(record.heads, symmetric=record.symmetric, max_bias=record.max_bias)
+    profile = encoding.profile(offsets(length, causal=not record.symmetric))
+    return np.asarray(profile * scale if record.scaled else profile)
+
+
+def bucket_profiles(record: BucketedBias, tensors: Tensors, length: int) -> dict[int, HeadOffsets]:
+    """Return b_h[bucket(s-t)] of each tensor, the first layer's first.
+
+    Raises
+    ------
+    TableError
+        If a tensor cannot be used.
+    SettingError
+        If its buckets cannot be.
+    """
+    at = offsets(length, causal=not record.bidirectional)
+    found = {}
+    for layer, name in enumerate(record.tensors):
+        values = position_rows(tensors.read(name), 0, tensors.shown)
+        encoding = T5(values, record.max_distance, causal=not record.bidirectional)
+        found[layer] = encoding.profile(at)
+    return found
+
+
+def shaw_profile(
+    record: RelativeTable, tensors: Tensors, block: AttentionBlock, length: int
+) -> HeadOffsets:
+    """Return q̄ᵀ a_{s-t} ÷ √d_k with the query bias as mean query.
+
+    Raises
+    ------
+    TableError
+        If the tensor cannot be used.
+    """
+    stored = position_rows(tensors.read(record.tensors[0]), 0, tensors.shown)
+    # BERT's rows are by t - s, from -(L-1) to L-1.
+    encoding = Shaw(stored[::-1], before=stored.shape[0] // 2)
+    at = offsets(length, causal=block.causal)
+    return np.asarray(encoding.profile(block.query_bias, at) * block.scale)

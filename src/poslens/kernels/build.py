@@ -1,0 +1,211 @@
+"""`kernels_of`: an opened source to its positional kernels, whatever its scheme."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from poslens.axes import HeadOffsets, PairBias, Rows
+from poslens.checkpoints import Description, PositionTable
+from poslens.checkpoints.blocks import AttentionBlock, Norm, read_block
+from poslens.checkpoints.opening import Checkpoint
+from poslens.checkpoints.schemes import (
+    Acting,
+    AddedTable,
+    Alibi,
+    BucketedBias,
+    NoPosition,
+    RelativeTable,
+    Rotary,
+)
+from poslens.checkpoints.sources import NamedEncoding, Opened
+from poslens.errors import PosLensError
+from poslens.kernels.biases import alibi_profile, bucket_profiles, profile_kernels, shaw_profile
+from poslens.kernels.named import DEFAULT_LENGTH, named_kernels
+from poslens.kernels.order import TOKENS, Positions, order_deviations
+from poslens.kernels.result import Kernels
+from poslens.kernels.rotations import rope_of, rotation_kernels
+from poslens.kernels.tables import table_kernels
+
+# A kernel of distance alone says at two thousand positions what it says at a hundred thousand.
+MOST_POSITIONS = 2048
+
+NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
+
+
+def kernels_of(
+    opened: Opened | None,
+    description: Description | None,
+    table: PositionTable | None,
+    part: str | None = None,
+    seed: int = 0,
+) -> Kernels:
+    """Return the kernels of a source; where they are not known, only why.
+
+    Parameters
+    ----------
+    opened
+        The source; None for a table without one.
+    description
+        What it does with positions.
+    table
+        Its position table, with the positions that are analysed; None where it adds none.
+    part
+        Which stack, where a model has several.
+    seed
+        Of the tokens and the reordering by which `Kernels.order` is measured.
+    """
+    if isinstance(opened, NamedEncoding):
+        return named_kernels(opened.spec)
+    if not isinstance(opened, Checkpoint) or opened.config is None or description is None:
+        return Kernels(reason=NO_CONFIG)
+    model = _Model(opened, description, part, seed)
+    try:
+        return model.of_table(table) if table is not None else model.of_schemes()
+    except PosLensError as error:
+        return Kernels(reason=str(error.problem), context=description.context)
+
+
+class _Model:
+    """One model's schemes, and its attention blocks where these can be read."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, description: Description, part: str | None, seed: int
+    ) -> None:
+        self.checkpoint, self.part, self.seed = checkpoint, part, seed
+        self.schemes, self.context = description.schemes, description.context
+        self.length = min(self.context or DEFAULT_LENGTH, MOST_POSITIONS)
+
+    def of_table(self, table: PositionTable) -> Kernels:
+        added = {one.tensor: one for one in self.schemes if isinstance(one, AddedTable)}
+        if table.source.tensor not in added:
+            return Kernels(reason=NO_CONFIG)
+        part = self.part or added[table.source.tensor].part
+        block = read_block(self.checkpoint, part)
+        beside = self._beside(block, table.length)
+        found = table_kernels(table.rows, block, beside, self.context)
+        count = min(TOKENS, table.length)
+        positions = Positions(
+            table=table.rows[:count],
+            bias=None if beside is None else _pairs(beside, count, causal=block.causal),
+        )
+        content = self._content(count, table)
+        return replace(found, order=order_deviations(block, content, positions, self.seed))
+
+    def _content(self, count: int, table: PositionTable | None, width: int = 0) -> Rows:
+        """Return vectors of tokens drawn with the seed; of a normal distribution without any."""
+        rng = np.random.default_rng(self.seed)
+        if table is None or table.tokens is None:
+            size = table.dim if table is not None else width
+            return rng.standard_normal((count, size))
+        chosen = rng.choice(table.tokens.shape[0], size=count)
+        return table.tokens[chosen].astype(np.float64)
+
+    def _beside(self, block: AttentionBlock, length: int) -> HeadOffsets | None:
+        """Return what the first block adds by distance beside a table; None for nothing."""
+        for record in self.schemes:
+            if isinstance(record, BucketedBias) and record.tensors and not record.gated:
+                return bucket_profiles(record, self.checkpoint.tensors, length)[0]
+            if isinstance(record, Alibi):
+                return alibi_profile(record, length, block.scale)
+        return None
+
+    def of_schemes(self) -> Kernels:
+        found = self._known()
+        try:
+            return replace(found, order=self._order())
+        except PosLensError:
+            return found
+
+    def _order(self) -> tuple[float, float] | None:
+        """Measure what the first block's attention knows of order; None where nothing acts."""
+        block = self._block()
+        for record in self.schemes:
+            positions = self._acting(record, block)
+            if positions is not None:
+                content = self._content(TOKENS, None, _width(block))
+                return order_deviations(block, content, positions, self.seed)
+        return None
+
+    def _acting(self, record: Acting, block: AttentionBlock) -> Positions | None:
+        if isinstance(record, Rotary) and 0 in record.layers:
+            rope, at = rope_of(record, self.context), np.arange(TOKENS)
+            return Positions(rotation=lambda vectors: rope.rotate(vectors, at))
+        if isinstance(record, Alibi):
+            profile, causal = alibi_profile(record, TOKENS, block.scale), not record.symmetric
+            return Positions(bias=_pairs(profile, TOKENS, causal=causal))
+        if isinstance(record, BucketedBias) and self._meant(record):
+            profile = bucket_profiles(record, self.checkpoint.tensors, TOKENS)[0]
+            return Positions(bias=_pairs(profile, TOKENS, causal=not record.bidirectional))
+        return None
+
+    def _known(self) -> Kernels:
+        rotations = [one for one in self.schemes if isinstance(one, Rotary)]
+        if rotations:
+            return self._rotations(rotations)
+        for record in self.schemes:
+            if isinstance(record, Alibi):
+                scale = self._block().scale if record.scaled else 1.0
+                profile = alibi_profile(record, self.length, scale)
+                return profile_kernels(
+                    {0: profile},
+                    causal=not record.symmetric,
+                    context=self.context,
+                    note="the same in all layers",
+                )
+            if isinstance(record, BucketedBias) and self._meant(record):
+                return self._buckets(record)
+            if isinstance(record, RelativeTable) and record.word == "shaw" and record.tensors:
+                block = self._block()
+                profile = shaw_profile(record, self.checkpoint.tensors, block, self.length)
+                return profile_kernels(
+                    {0: profile},
+                    causal=block.causal,
+                    context=self.context,
+                    note="from the bias of queries, in place of a mean over text",
+                )
+            if isinstance(record, NoPosition):
+                return Kernels(context=self.context, reason="the model adds nothing by position")
+        return Kernels(
+            relative=True,
+            context=self.context,
+            reason="its terms depend on what the tokens are; their means need text",
+        )
+
+    def _rotations(self, rotations: list[Rotary]) -> Kernels:
+        reason, block = "", None
+        try:
+            block = self._block(rotations[0].layers[0])
+        except PosLensError as error:
+            reason = str(error.problem)
+        return rotation_kernels(rotations, block, self.length, self.context, reason)
+
+    def _buckets(self, record: BucketedBias) -> Kernels:
+        return profile_kernels(
+            bucket_profiles(record, self.checkpoint.tensors, self.length),
+            causal=not record.bidirectional,
+            context=self.context,
+            note=f"of the {record.part}" if record.part else "",
+        )
+
+    def _meant(self, record: BucketedBias) -> bool:
+        return bool(record.tensors) and not record.gated and self.part in (None, record.part)
+
+    def _block(self, layer: int = 0) -> AttentionBlock:
+        return read_block(self.checkpoint, self.part, layer)
+
+
+def _width(block: AttentionBlock) -> int:
+    """The width of what enters a block."""
+    first = block.path[0] if block.path else None
+    if first is None:
+        return int(block.queries.shape[1])
+    return int(first.scale.size if isinstance(first, Norm) else first.weight.shape[0])
+
+
+def _pairs(profile: HeadOffsets, count: int, *, causal: bool) -> PairBias:
+    """A bias by offset at every pair of the first positions; after a causal query, that at 0."""
+    zero = profile.shape[1] - 1 if causal else (profile.shape[1] - 1) // 2
+    offset = np.arange(count) - np.arange(count)[:, None]
+    return np.asarray(profile[:, np.minimum(offset, 0 if causal else count) + zero])
