@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,7 +12,7 @@ import scipy
 
 from poslens._version import __version__
 from poslens.axes import Rows
-from poslens.checkpoints import PositionTable, load_table
+from poslens.checkpoints import ModelSource, PositionTable, load_table
 from poslens.claims import decide_all, null_draws
 from poslens.claims.decide import check_bars
 from poslens.claims.evidence import Evidence
@@ -32,7 +31,7 @@ MOST_NULLS = 100_000
 
 
 def analyze(
-    source: str | os.PathLike[str] | np.ndarray | PositionTable,
+    source: ModelSource | PositionTable,
     *,
     part: str | None = None,
     rows: tuple[int | None, int | None] | None = None,
@@ -47,9 +46,9 @@ def analyze(
     Parameters
     ----------
     source
-        A folder with a ``config.json``, a ``.safetensors``, ``.npy`` or ``.npz`` file,
-        ``FILE::TENSOR``, ``sinusoidal:length=L,dim=d``, an array of shape (position, dim), or a
-        table from `poslens.load_table`.
+        Whatever `poslens.load_table` accepts: a folder with a ``config.json``, a file of weights,
+        ``FILE::TENSOR``, ``sinusoidal:length=L,dim=d``, an array of shape (position, dim), a model
+        or state dict of torch; or a table that it returned.
     part
         Of a model with several tables, such as ``"encoder"`` or ``"decoder"``.
     rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poslens.checkpoints.load import load_table
+from poslens.checkpoints.python_objects import ModelSource
 from poslens.checkpoints.table import PositionTable, Source
 
-__all__ = ["PositionTable", "Source", "load_table"]
+__all__ = ["ModelSource", "PositionTable", "Source", "load_table"]

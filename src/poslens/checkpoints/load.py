@@ -12,6 +12,7 @@ from poslens.checkpoints.model import check_part, choose_table, find_tables, loa
 from poslens.checkpoints.names import Located, Sinusoidal, parse_source
 from poslens.checkpoints.numpy_files import read_npy, stored_from_array
 from poslens.checkpoints.opening import Checkpoint, open_located
+from poslens.checkpoints.python_objects import ModelSource, open_object
 from poslens.checkpoints.rows import check_entry, position_rows
 from poslens.checkpoints.table import PositionTable, Scheme, Source
 from poslens.checkpoints.tensors import StoredTensor, require_named
@@ -20,17 +21,19 @@ from poslens.errors import SourceError, quoted
 
 
 def load_table(
-    source: str | os.PathLike[str] | np.ndarray, *, part: str | None = None, tokens: bool = True
+    source: ModelSource, *, part: str | None = None, tokens: bool = True
 ) -> PositionTable:
     """Load the position table that a source names; only the bytes that are needed are read.
 
     Parameters
     ----------
     source
-        A model folder with a ``config.json`` and safetensors weights (one file, or shards with an
-        index); a ``.safetensors``, ``.safetensors.index.json``, ``.npy`` or ``.npz`` file;
-        ``PATH::TENSOR`` for one tensor of any of these; ``sinusoidal:length=L,dim=d[,base=B]``; or
-        a NumPy array. A weights file with a ``config.json`` beside it is read as that model.
+        A model folder with a ``config.json`` and weights (one file, or shards with an index); a
+        ``.safetensors``, ``.safetensors.index.json``, ``.bin``, ``.bin.index.json``, ``.pt``,
+        ``.pth``, ``.npy`` or ``.npz`` file; ``PATH::TENSOR`` for one tensor of any of these;
+        ``sinusoidal:length=L,dim=d[,base=B]``. A weights file with a ``config.json`` beside it is
+        read as that model. From Python also a NumPy array, a torch tensor, a state dict, or a
+        ``torch.nn.Module``; models of transformers and TransformerLens are read as such.
     part
         Which table, where a model has several: ``"text"`` or ``"vision"``, ``"encoder"`` or
         ``"decoder"``.
@@ -53,10 +56,13 @@ def load_table(
     if isinstance(source, np.ndarray):
         check_part(part, [], "array")
         return _bare(stored_from_array(source), "array", "the array")
+    given = open_object(source)
+    if given is not None:
+        return table_of(given, part, with_tokens=tokens)
     if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
         raise SourceError(
             "cannot use this source",
-            expected="a string, a path or a NumPy array",
+            expected="a string, a path, an array or tensor, a state dict or a model of torch",
             got=type(source).__name__,
             remedy="pass the path of a model folder or a file",
         )

@@ -101,7 +101,7 @@ def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -
             f"unknown model_type {quoted(family)} in {config.shown}",
             expected=f"one of {', '.join(sorted(FAMILIES))}",
             got=describe_candidates(tensors),
-            remedy=how_to_name(uri),
+            remedy=how_to_name(tensors, uri),
         )
     parts = FAMILIES[family].parts
     check_part(part, [one.name for one in parts if one.name], uri)
@@ -119,7 +119,7 @@ def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -
             got=listed(by_part if len(names) > 1 else by_name),
             remedy=" or ".join(f"add --part {name}" for name in sorted(map(str, names)))
             if len(names) > 1
-            else how_to_name(uri),
+            else how_to_name(tensors, uri),
         )
     return found[0]
 
@@ -189,6 +189,7 @@ def load_found(
         source,
         tokens=tokens,
         norm_scales=norm_scales,
+        norms_centre=part.norms_centre(config),
         init_std=init_std,
         missing=beside.missing,
     )
@@ -301,5 +302,5 @@ def _raise_absent(tensors: Tensors, config: Config, wanted: list[Part], uri: str
         f"no position table for model_type {quoted(config.text('model_type'))} in {tensors.shown}",
         expected="a model that adds its table" if unmet else " or ".join(spelled),
         got=unmet or describe_candidates(tensors),
-        remedy=how_to_name(uri),
+        remedy=how_to_name(tensors, uri),
     )

@@ -7,15 +7,24 @@ from pathlib import Path
 
 from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.folder import CONFIG, INDEX_SUFFIX, ShardedSafetensors, open_weights
+from poslens.checkpoints.folder import (
+    CONFIG,
+    INDEX_SUFFIX,
+    TORCH_INDEX_SUFFIX,
+    ShardedWeights,
+    open_safetensors,
+    open_torch_shard,
+    open_weights,
+)
 from poslens.checkpoints.local_files import read_json_object
 from poslens.checkpoints.names import Located
 from poslens.checkpoints.numpy_files import NpzFile
-from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.tensors import Tensors
+from poslens.checkpoints.torch_file import SUFFIXES as TORCH_SUFFIXES
+from poslens.checkpoints.torch_file import TorchFile
 from poslens.errors import SourceError, quoted
 
-SUFFIXES = ".safetensors, .safetensors.index.json, .npy or .npz"
+SUFFIXES = ".safetensors, .safetensors.index.json, .bin, .bin.index.json, .pt, .pth, .npy or .npz"
 
 
 @dataclass(frozen=True)
@@ -61,15 +70,20 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
         if config is None and not tensor_named:
             raise SourceError(
                 f"no {CONFIG} in {quoted(path)}",
-                expected=f"a model folder with {CONFIG} and safetensors weights",
+                expected=f"a model folder with {CONFIG} and weights",
                 got="a folder without it",
                 remedy="give a file in this folder, or a tensor as FOLDER::TENSOR",
             )
         return open_weights(path), config
     if path.name.endswith(INDEX_SUFFIX):
-        return ShardedSafetensors(path), _config_in(path.parent)
+        return ShardedWeights(path, open_safetensors), _config_in(path.parent)
+    if path.name.endswith(TORCH_INDEX_SUFFIX):
+        return ShardedWeights(path, open_torch_shard), _config_in(path.parent)
     if path.suffix == ".safetensors":
-        return SafetensorsFile(LocalFile(path)), _config_in(path.parent)
+        return open_safetensors(path), _config_in(path.parent)
+    if path.suffix in TORCH_SUFFIXES:
+        file = TorchFile(LocalFile(path))
+        return file, file.config or _config_in(path.parent)
     if path.suffix == ".npz":
         return NpzFile(path), None
     raise SourceError(

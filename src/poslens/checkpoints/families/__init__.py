@@ -23,6 +23,7 @@ FAMILIES: dict[str, Family] = {
     "mpnet": Family((added.MPNET,), mechanisms=(biased.MPNET,)),
     "opt": Family((added.OPT,)),
     "roberta": Family((added.ROBERTA,), mechanisms=(relative.SHAW,)),
+    "transformer_lens": Family((added.TRANSFORMER_LENS,), context=("n_ctx",)),
     "vit": Family((added.VIT,)),
     "whisper": Family(
         (added.WHISPER_ENCODER, added.WHISPER_DECODER), context=("max_target_positions",)

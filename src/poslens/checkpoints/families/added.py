@@ -42,6 +42,16 @@ def _distilbert_scheme(config: Config) -> Kind:
     return "sinusoidal" if config.flag("sinusoidal_pos_embds", False) else "learned"
 
 
+def _hooked_norms(config: Config) -> tuple[Spellings, ...]:
+    # LNPre and RMSPre are what TransformerLens leaves once it has folded γ into the weights.
+    without_weights: dict[str, tuple[Spellings, ...]] = {
+        "none": (),
+        "LNPre": ((),),
+        "RMSPre": ((),),
+    }
+    return without_weights.get(config.text("normalization_type"), (("blocks.0.ln1.w",),))
+
+
 # Checkpoints converted from TensorFlow call γ gamma.
 _BERT_NORMS = (("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma"),)
 
@@ -122,3 +132,14 @@ VIT = Part(
 )
 CLIP_TEXT_MODEL = replace(CLIP_TEXT, prefixes=("text_model.", ""), sections=())
 CLIP_VISION_MODEL = replace(CLIP_VISION, prefixes=("vision_model.", ""), sections=())
+# From Python alone: the cfg of a HookedTransformer or TransformerBridge with "standard" positions.
+# Its loader may have subtracted the mean over dimensions from every row.
+TRANSFORMER_LENS = Part(
+    position=("pos_embed.W_pos", "pos_embed.weight"),
+    prefixes=("",),
+    tokens=("embed.W_E", "embed.weight"),
+    norms=_hooked_norms,
+    norms_centre=lambda config: not config.text("normalization_type").startswith("RMS"),
+    offset=lambda config: config.integer("reserved_rows", 0),
+    init_std=_init_std,
+)
