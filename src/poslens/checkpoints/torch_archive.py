@@ -27,11 +27,22 @@ _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # magic, flags, method, lengths o
 
 @dataclass(frozen=True)
 class Record:
-    """A record of an archive: where its header starts, its length in bytes, and its checksum."""
+    """A record of an archive.
+
+    Attributes
+    ----------
+    header
+        Where its header starts.
+    size, crc
+        Its length in bytes and their checksum.
+    plain
+        Whether it is stored as it is.
+    """
 
     header: int
     size: int
     crc: int
+    plain: bool
 
 
 class TorchArchive:
@@ -61,11 +72,12 @@ class TorchArchive:
         folder = found[0].filename.partition("/")[0] + "/" if found else ""
         for info in found:
             name = info.filename.removeprefix(folder)
-            if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-                damaged(self.shown, "records that are not compressed", f"{quoted(name)} that is")
             if name in self._records:
                 damaged(self.shown, "one record of each name", f"{quoted(name)} twice")
-            self._records[name] = Record(info.header_offset, info.file_size, info.CRC)
+            plain = (
+                info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
+            )
+            self._records[name] = Record(info.header_offset, info.file_size, info.CRC, plain)
         self.bytes_read = stream.bytes_read
         self._headers = sorted(record.header for record in self._records.values())
         if len(set(self._headers)) != len(self._headers):
@@ -91,6 +103,8 @@ class TorchArchive:
         if name not in self._records:
             damaged(self.shown, f"a record {quoted(name)}", "an archive without it")
         record = self._records[name]
+        if not record.plain:
+            damaged(self.shown, "records that are not compressed", f"{quoted(name)} that is")
         if not 0 <= record.header <= self._end - _LOCAL_HEADER.size:
             damaged(self.shown, f"{quoted(name)} within the file", f"byte {record.header}")
         header = self.source.read(record.header, record.header + _LOCAL_HEADER.size)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from poslens.checkpoints.byte_source import ByteSource, Span
 from poslens.checkpoints.torch_archive import MAGIC, TorchArchive, damaged
-from poslens.checkpoints.torch_pickle import MOST_BYTES, Cursor, read_pickle
+from poslens.checkpoints.torch_pickle import MOST_BYTES, read_pickle
 from poslens.checkpoints.torch_records import Stored, Value
 from poslens.errors import SourceError, quoted
 
@@ -92,8 +92,7 @@ class Archive:
             damaged(source.shown, "byte order little or big", quoted(order))
         self.big_endian = order == b"big"
         content = archive.read("data.pkl", MOST_BYTES)
-        cursor = Cursor(lambda start, stop: content[start:stop], len(content))
-        self.root, _ = read_pickle(cursor, source.shown)
+        self.root, _, _ = read_pickle(content, 0, source.shown)
         self.opening_bytes = archive.bytes_read + len(MAGIC)
 
     def room(self, storage: Stored) -> int | None:
@@ -122,26 +121,22 @@ class Stream:
 
     def __init__(self, source: ByteSource) -> None:
         self._source, shown = source, source.shown
-        cursor = Cursor(source.read, min(source.size, MOST_BYTES))
-
-        def small() -> Any:
-            return read_pickle(cursor, shown, FEW_STEPS)[0]
-
-        if small() != STREAM_MAGIC or small() != STREAM_PROTOCOL:
-            damaged(shown, "a file that torch.save wrote", "another pickle")
-        small()  # sizes of the types of C on the machine that wrote it
-        self.root, storages = read_pickle(cursor, shown)
-        keys = small()
-        if type(keys) is not list or not all(type(k) is str and k in storages for k in keys):
-            damaged(shown, "a list of the storages", "another one")
+        # Where its pickles end only they tell, so a larger part is tried where one is too small.
+        for most in (2**16, 2**19, MOST_BYTES):
+            data = bytes(source.read(0, min(most, source.size)))
+            self.opening_bytes = len(MAGIC) + len(data)
+            try:
+                self.root, storages, keys, end = _pickles(data, shown)
+                break
+            except SourceError:
+                if len(data) == source.size or most == MOST_BYTES:
+                    raise
         self._places: dict[str, tuple[Stored, int]] = {}
-        end = cursor.position
         for key in keys:
             self._places[key] = storages[key], end + COUNT_BYTES
             end += COUNT_BYTES + storages[key].nbytes
         if end > source.size or len(self._places) != len(keys):
             damaged(shown, f"{end} bytes, as it says", f"{source.size} bytes (truncated)")
-        self.opening_bytes = len(MAGIC) + cursor.bytes_read
 
     def room(self, storage: Stored) -> int | None:
         """Return the bytes between the storage's count and the next one."""
@@ -157,3 +152,23 @@ class Stream:
 
     def check(self, storage: Stored, content: bytes | memoryview) -> None:
         """Do nothing: a stream has no checksums."""
+
+
+def _pickles(data: bytes, shown: str) -> tuple[Value, dict[str, Stored], list[str], int]:
+    """Return the value, its storages, the order in which these follow, and where they start."""
+    end = _after(STREAM_MAGIC, data, 0, shown)
+    end = _after(STREAM_PROTOCOL, data, end, shown)
+    _, end, _ = read_pickle(data, end, shown, FEW_STEPS)  # the sizes of the writer's types of C
+    root, end, storages = read_pickle(data, end, shown)
+    keys, end, _ = read_pickle(data, end, shown, FEW_STEPS)
+    if type(keys) is not list or not all(type(key) is str and key in storages for key in keys):
+        damaged(shown, "a list of the storages", "another one")
+    return root, storages, keys, end
+
+
+def _after(expected: int, data: bytes, start: int, shown: str) -> int:
+    """Return where the pickle of a number that every stream starts with ends."""
+    value, end, _ = read_pickle(data, start, shown, FEW_STEPS)
+    if value != expected:
+        damaged(shown, "a file that torch.save wrote", "another pickle")
+    return end

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from poslens.checkpoints.torch_records import (
     KNOWN,
@@ -31,64 +31,20 @@ from poslens.errors import SourceError, quoted
 # below 64 MB. A tensor takes some 30 instructions and 150 bytes: a file may hold 12,000.
 MOST_STEPS = 400_000
 MOST_BYTES = 5_000_000
-
-
-class Cursor:
-    """A position in bytes that are fetched in blocks.
-
-    Parameters
-    ----------
-    read
-        Returns the bytes from start to stop.
-    size
-        Bytes in all.
-
-    Attributes
-    ----------
-    bytes_read
-        Bytes that were fetched so far.
-    """
-
-    BLOCK = 2**16
-
-    def __init__(self, read: Callable[[int, int], bytes | memoryview], size: int) -> None:
-        self._read, self.size, self.position = read, size, 0
-        self.bytes_read = 0
-        self._block, self._start = b"", 0
-
-    def take(self, count: int) -> bytes:
-        """Return the next ``count`` bytes; raise EOFError where there are fewer."""
-        stop = self.position + count
-        if count < 0 or stop > self.size:
-            raise EOFError(f"the end after {self.size - self.position} of {count} bytes")
-        if stop > self._start + len(self._block):
-            self._start = self.position
-            ahead = min(max(stop, self.position + self.BLOCK), self.size)
-            self._block = bytes(self._read(self.position, ahead))
-            self.bytes_read += len(self._block)
-        found = self._block[self.position - self._start : stop - self._start]
-        self.position = stop
-        return found
-
-    def line(self, most: int = 500) -> str:
-        """Return the text up to the next newline, which is passed over."""
-        text = bytearray()
-        while (byte := self.take(1)) != b"\n":
-            text += byte
-            if len(text) > most:
-                raise ValueError(f"a name of more than {most} bytes")
-        return text.decode("utf-8")
+LONGEST_NAME = 500
 
 
 def read_pickle(
-    cursor: Cursor, shown: str, most_steps: int = MOST_STEPS
-) -> tuple[Value, dict[str, Stored]]:
-    """Return the value that a pickle describes, and the storages that it mentions, by key.
+    data: bytes, start: int, shown: str, most_steps: int = MOST_STEPS
+) -> tuple[Value, int, dict[str, Stored]]:
+    """Return the value that a pickle describes, where it ends, and the storages it mentions.
 
     Parameters
     ----------
-    cursor
-        Stands at the pickle's first byte, and is left after its last one.
+    data
+        Bytes that hold it.
+    start
+        Where it starts among them.
     shown
         The file's quoted name, for messages.
     most_steps
@@ -99,40 +55,50 @@ def read_pickle(
     SourceError
         If it names something that plain tensors do not need, or is damaged.
     """
-    reader = PickleReader(cursor, shown)
+    reader = PickleReader(data, start, shown)
     try:
-        return reader.run(most_steps), reader.storages
+        return reader.run(most_steps), reader.at, reader.storages
     except UNSOUND as error:
         raise SourceError(
             f"{shown} is not a sound torch file",
             expected="a pickle of tensors",
-            got=quoted(f"{error or type(error).__name__} at byte {cursor.position}"),
+            got=quoted(f"{type(error).__name__} at byte {reader.at}: {error}"),
             remedy="download or save it again",
         ) from error
 
 
-# What the instructions below meet in a damaged pickle: a missing mark, memo or value.
-UNSOUND = (EOFError, IndexError, KeyError, TypeError, ValueError, struct.error)
+# What the instructions below meet in a damaged pickle: its end, a missing mark, memo or value.
+UNSOUND = (IndexError, KeyError, TypeError, ValueError, struct.error)
 
-_CONSTANTS: dict[bytes, Value] = {b"N": None, b"\x88": True, b"\x89": False, b")": ()}
-_FRESH: dict[bytes, Callable[[], Value]] = {
-    b"]": list,
-    b"}": dict,
-    b"\x8f": lambda: Other("set"),
+# Instructions by their byte. Most push a value: one of these,
+_CONSTANTS: dict[int, Value] = {ord("N"): None, 0x88: True, 0x89: False, ord(")"): ()}
+# a new container,
+_FRESH: dict[int, Callable[[], Value]] = {
+    ord("]"): list,
+    ord("}"): dict,
+    0x8F: lambda: Other("set"),
 }
-_NUMBERS = {b"J": "<i", b"K": "<B", b"M": "<H", b"G": ">d"}
-_TEXTS = {b"X": "<I", b"\x8c": "<B", b"\x8d": "<Q", b"T": "<I", b"U": "<B"}
-_BYTES = {b"B": "<I", b"C": "<B", b"\x8e": "<Q"}
-_TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
-_PUTS = {b"q": "<B", b"r": "<I"}
-_GETS = {b"h": "<B", b"j": "<I"}
+# a number that follows, as struct spells it, or as many bytes of text as it says,
+_NUMBERS = {ord("J"): "<i", ord("K"): "<B", ord("M"): "<H", ord("G"): ">d"}
+_TEXTS = {ord("X"): "<I", 0x8C: "<B", 0x8D: "<Q", ord("T"): "<I", ord("U"): "<B"}
+_BYTES = {ord("B"): "<I", ord("C"): "<B", 0x8E: "<Q", 0x8A: "<B"}
+# or the last values as a tuple. These remember the last value, and push what was remembered.
+_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
+_PUTS = {ord("q"): "<B", ord("r"): "<I"}
+_GETS = {ord("h"): "<B", ord("j"): "<I"}
+_NUMBERED = {
+    code: struct.Struct(layout)
+    for codes in (_NUMBERS, _TEXTS, _BYTES, _PUTS, _GETS)
+    for code, layout in codes.items()
+}
+_LONG, _MARK, _STOP = 0x8A, ord("("), ord(".")
 
 
 class PickleReader:
     """The stack machine that a pickle is written for, with instructions that only build data."""
 
-    def __init__(self, cursor: Cursor, shown: str) -> None:
-        self.cursor, self.shown = cursor, shown
+    def __init__(self, data: bytes, at: int, shown: str) -> None:
+        self.data, self.at, self.shown = data, at, shown
         self.storages: dict[str, Stored] = {}
         self.stack: list[Value] = []
         self.marks: list[list[Value]] = []
@@ -140,55 +106,62 @@ class PickleReader:
 
     def run(self, most_steps: int) -> Value:
         """Return the value that stands on the stack at the end."""
+        # One loop, because a checkpoint has ten thousands of these and calls are what takes time.
+        data, memo = self.data, self.memo
         for _ in range(most_steps):
-            code = self.cursor.take(1)
-            if code == b".":
+            code = data[self.at]
+            self.at += 1
+            if code in _NUMBERED:
+                layout = _NUMBERED[code]
+                (number,) = layout.unpack_from(data, self.at)
+                self.at += layout.size
+                if code in _GETS:
+                    self.stack.append(memo[number])
+                elif code in _PUTS:
+                    memo[number] = self.stack[-1]
+                elif code in _NUMBERS:
+                    self.stack.append(number)
+                else:
+                    self._text(code, number)
+            elif code in _CONSTANTS:
+                self.stack.append(_CONSTANTS[code])
+            elif code in _TUPLES:
+                count = _TUPLES[code]
+                self.stack[-count:] = [tuple([self.stack[-at] for at in range(count, 0, -1)])]
+            elif code in _FRESH:
+                self.stack.append(_FRESH[code]())
+            elif code == _MARK:
+                self.marks.append(self.stack)
+                self.stack = []
+            elif code == _STOP:
                 return self.stack.pop()
-            self._step(code)
+            elif code in _OTHERS:
+                _OTHERS[code](self)
+            else:
+                raise ValueError(f"instruction {code:#04x}, which tensors do not need")
         raise ValueError(f"more than {most_steps} instructions")
 
-    def _step(self, code: bytes) -> None:
-        push, take = self.stack.append, self.cursor.take
-        if code in _CONSTANTS:
-            push(_CONSTANTS[code])
-        elif code in _FRESH:
-            push(_FRESH[code]())
-        elif code in _NUMBERS:
-            push(self._number(_NUMBERS[code]))
-        elif code in _TEXTS:
-            push(take(self._number(_TEXTS[code])).decode("utf-8"))
-        elif code in _BYTES:
-            push(take(self._number(_BYTES[code])))
-        elif code in _TUPLES:
-            push(tuple([self.stack.pop() for _ in range(_TUPLES[code])][::-1]))
-        elif code in _PUTS:
-            self.memo[self._number(_PUTS[code])] = self.stack[-1]
-        elif code in _GETS:
-            push(self.memo[self._number(_GETS[code])])
-        elif code in _OTHERS:
-            _OTHERS[code](self)
+    def _text(self, code: int, length: int) -> None:
+        stop = self.at + length
+        if stop > len(self.data):
+            raise ValueError(
+                f"text of {length} bytes, of which {len(self.data) - self.at} are there"
+            )
+        content = self.data[self.at : stop]
+        self.at = stop
+        if code == _LONG:
+            self.stack.append(int.from_bytes(content, "little", signed=True))
         else:
-            raise ValueError(f"an instruction that tensors do not need, {code!r}")
-
-    def _number(self, layout: str) -> Any:
-        return struct.unpack(layout, self.cursor.take(struct.calcsize(layout)))[0]
+            self.stack.append(content if code in _BYTES else content.decode("utf-8"))
 
     def _protocol(self) -> None:
-        self.cursor.take(1)
+        self.at += 1
 
     def _frame(self) -> None:
-        self.cursor.take(8)
-
-    def _long(self) -> None:
-        data = self.cursor.take(self._number("<B"))
-        self.stack.append(int.from_bytes(data, "little", signed=True))
+        self.at += 8
 
     def _memoize(self) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
-
-    def _mark(self) -> None:
-        self.marks.append(self.stack)
-        self.stack = []
 
     def _to_mark(self) -> list[Value]:
         items, self.stack = self.stack, self.marks.pop()
@@ -219,7 +192,14 @@ class PickleReader:
         set_items(self.stack[-1], items)
 
     def _global(self) -> None:
-        self._push_name(self.cursor.line(), self.cursor.line())
+        module, name = self._line(), self._line()
+        self._push_name(module, name)
+
+    def _line(self) -> str:
+        stop = self.data.index(b"\n", self.at, self.at + LONGEST_NAME)
+        text = self.data[self.at : stop].decode("utf-8")
+        self.at = stop + 1
+        return text
 
     def _stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
@@ -253,24 +233,22 @@ class PickleReader:
             raise TypeError("attributes of a name")
 
 
-_OTHERS: dict[bytes, Callable[[PickleReader], None]] = {
-    b"\x80": PickleReader._protocol,
-    b"\x95": PickleReader._frame,
-    b"\x8a": PickleReader._long,
-    b"\x94": PickleReader._memoize,
-    b"(": PickleReader._mark,
-    b"t": PickleReader._tuple,
-    b"a": PickleReader._append,
-    b"e": PickleReader._appends,
-    b"\x90": PickleReader._add_items,
-    b"s": PickleReader._set_item,
-    b"u": PickleReader._set_items,
-    b"c": PickleReader._global,
-    b"\x93": PickleReader._stack_global,
-    b"Q": PickleReader._persistent,
-    b"R": PickleReader._call,
-    b"\x81": PickleReader._call,
-    b"b": PickleReader._build,
+_OTHERS: dict[int, Callable[[PickleReader], None]] = {
+    0x80: PickleReader._protocol,
+    0x95: PickleReader._frame,
+    0x94: PickleReader._memoize,
+    ord("t"): PickleReader._tuple,
+    ord("a"): PickleReader._append,
+    ord("e"): PickleReader._appends,
+    0x90: PickleReader._add_items,
+    ord("s"): PickleReader._set_item,
+    ord("u"): PickleReader._set_items,
+    ord("c"): PickleReader._global,
+    0x93: PickleReader._stack_global,
+    ord("Q"): PickleReader._persistent,
+    ord("R"): PickleReader._call,
+    0x81: PickleReader._call,
+    ord("b"): PickleReader._build,
 }
 
 

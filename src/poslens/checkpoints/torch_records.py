@@ -148,8 +148,8 @@ def _view(
     shape, strides = as_kind(tuple, size), as_kind(tuple, stride)
     if len(shape) != len(strides) or len(shape) > MOST_DIMS:
         raise ValueError("a shape and strides that do not fit each other")
-    for one in (*shape, *strides):
-        as_size(one)
+    if not all(type(one) is int and 0 <= one <= LARGEST for one in (*shape, *strides)):
+        raise ValueError("a size or stride out of range")
     return Strided(storage, dtype, width, as_size(offset), shape, strides)
 
 
@@ -237,7 +237,7 @@ def as_kind(kind: type[T], value: Value) -> T:
 
 
 def as_size(value: Value) -> int:
-    """Return a size, offset or stride; raise ValueError where it is out of range."""
+    """Return a count or offset; raise ValueError where it is out of range."""
     if not 0 <= as_kind(int, value) <= LARGEST:
-        raise ValueError("a size, offset or stride out of range")
+        raise ValueError("a count or offset out of range")
     return int(value)
