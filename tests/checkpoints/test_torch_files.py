@@ -394,9 +394,7 @@ def test_a_pickle_that_would_run_something_is_refused(
 def test_what_would_need_a_class_is_refused_by_its_name(
     value: object, named: str, stream: bool
 ) -> None:
-    if stream and isinstance(value, type | torch.nn.Module):
-        named = "(torch.nn.modules.linear.Linear|.*persistent id that is no storage)"
-    with pytest.raises(SourceError, match=named) as caught:
+    with pytest.raises(SourceError, match=rf"asks for '{named}'") as caught:
         TorchFile(Held(saved({"args": value, "wpe": W}, stream=stream)))
     assert str(caught.value).isprintable()
 
@@ -411,12 +409,9 @@ def test_torchscript_is_refused() -> None:
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:
     torch.save({"wpe": W}, tmp_path / "x.pt")
-    program = (
-        "import sys, poslens; poslens.load_table(sys.argv[1]);"
-        "print([m for m in ('torch', 'pickle') if m in sys.modules and m != 'pickle'])"
-    )
+    program = "import sys, poslens; poslens.load_table(sys.argv[1]); print('torch' in sys.modules)"
     run = [sys.executable, "-c", program, str(tmp_path / "x.pt")]
-    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "[]\n"  # noqa: S603
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "False\n"  # noqa: S603
 
 
 def test_checksums(tmp_path: Path) -> None:
@@ -452,8 +447,8 @@ def test_a_file_from_a_big_endian_machine(tmp_path: Path) -> None:
         assert bytes(file.read(name).raw) == stored(tensor)
     torch.testing.assert_close(expected["wpe"], W, rtol=0, atol=0)
     parts["archive/byteorder"] = b"middle"
-    with pytest.raises(SourceError, match=r"byte order little or big|at most 6 bytes"):
-        TorchFile(Held(archive_of({k: v for k, v in parts.items() if k})))
+    with pytest.raises(SourceError, match=r"expected byte order little or big, got .b'middle'"):
+        TorchFile(Held(archive_of(parts)))
 
 
 class TestFilesThatLie:
@@ -622,7 +617,7 @@ HOSTILE = {
     + b"ccollections\nOrderedDict\nq\0]("
     + b"]" * 9_000
     + b"eq\2"
-    + b"h\0h\2\x85R" * 20_000
+    + b"h\0h\2\x85R" * 5_000
     + b".",
 }
 
