@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ import numpy as np
 import scipy
 
 from poslens._version import __version__
-from poslens.checkpoints import Description, PositionTable, Source
+from poslens.checkpoints import Description, ModelSource, PositionTable, Source
 from poslens.checkpoints.describe import described
 from poslens.checkpoints.load import table_of
 from poslens.checkpoints.opening import Checkpoint
@@ -39,7 +38,7 @@ MOST_NULLS = 100_000
 
 
 def analyze(
-    source: str | os.PathLike[str] | np.ndarray | PositionTable,
+    source: ModelSource | PositionTable,
     *,
     part: str | None = None,
     rows: tuple[int | None, int | None] | None = None,

@@ -256,8 +256,8 @@ def test_folders_without_weights(write_model: Write) -> None:
     folder = write_model(None, BERT)
     with pytest.raises(SourceError, match=r"no weights in .*got 'config.json'; save the model as"):
         load_table(folder)
-    (folder / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(SourceError, match=r"expected safetensors files, got .*'pytorch_model.bin'"):
+    (folder / "flax_model.msgpack").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"expected safetensors or torch files, got .*'flax_mod"):
         load_table(folder)
 
 

@@ -242,7 +242,7 @@ def test_the_token_goes_to_the_hub_alone(
         ("org/gated", r"org/gated.*terms of the model"),
         ("org/name@v9", r"expected a revision of this repository, got .*RevisionNotFound"),
         ("org/name/absent.safetensors", r"absent\.safetensors"),
-        ("org/empty", r"expected .*safetensors weights"),
+        ("org/empty", r"expected .*weights in safetensors"),
         ("org/name::absent", r"no tensor 'absent'"),
         ("org/name::", r"no tensor is named"),
         ("org/name@", r"nothing found at"),

@@ -57,20 +57,22 @@ def only_candidate(tensors: Tensors, uri: str) -> str:
                 f"no tensor in {tensors.shown} looks like a position table",
                 expected="one that is named like one, or a single matrix of floats",
                 got=listed(map(str, entries)) or "no tensors",
-                remedy=how_to_name(uri),
+                remedy=how_to_name(tensors, uri),
             )
     if len(found) > 1:
         raise SourceError(
             f"several tensors in {tensors.shown} look like position tables",
             expected="one",
             got=listed(map(str, found)),
-            remedy=how_to_name(uri),
+            remedy=how_to_name(tensors, uri),
         )
     return str(found[0].name)
 
 
-def how_to_name(uri: str) -> str:
+def how_to_name(tensors: Tensors, uri: str) -> str:
     """Return the remedy that shows how to name a tensor of this source."""
+    if not tensors.named_by_string:
+        return "pass one of its tensors"
     # The mark matters more than a long path, so the path is cut, not the end.
     return f"name one as {quoted(uri.partition(TENSOR_MARK)[0])}::TENSOR"
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
-import numpy as np
-
 from poslens.checkpoints.candidates import only_candidate, position_candidates
 from poslens.checkpoints.description import Description, describe_model
 from poslens.checkpoints.opening import Checkpoint
+from poslens.checkpoints.python_objects import ModelSource
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter, Progress
 from poslens.checkpoints.schemes import ACTS, Acting, BareTable, Encoded
@@ -19,7 +15,7 @@ from poslens.errors import SourceError
 
 
 def describe(
-    source: str | os.PathLike[str] | np.ndarray | Any,
+    source: ModelSource,
     *,
     allow_full_download: bool = False,
     progress: Progress | None = None,

@@ -214,7 +214,7 @@ def choose_table(tensors: Tensors, config: Config, part: str | None, uri: str) -
             got=listed(by_part if len(names) > 1 else by_name),
             remedy=" or ".join(f"add --part {name}" for name in sorted(map(str, names)))
             if len(names) > 1
-            else how_to_name(uri),
+            else how_to_name(tensors, uri),
         )
     return found[0]
 
@@ -260,7 +260,7 @@ def _unknown(tensors: Tensors, config: Config, uri: str) -> SourceError:
         expected=f"one of the {len(FAMILIES)} in docs/families.md"
         + (f", such as {' or '.join(near)}" if near else ""),
         got=describe_candidates(tensors),
-        remedy=how_to_name(uri),
+        remedy=how_to_name(tensors, uri),
     )
 
 
@@ -282,7 +282,7 @@ def _absent(tensors: Tensors, config: Config, part: str | None, uri: str) -> Sou
             f"no position table to measure in {tensors.shown}",
             expected="a model that adds one to its embedding",
             got=f"{' with '.join([quoted(config.text('model_type')), *unmet[:1]])}: {instead}",
-            remedy=f"to read some tensor as a table all the same, {how_to_name(uri)}",
+            remedy=f"to read some tensor as a table all the same, {how_to_name(tensors, uri)}",
         )
     spelled = [
         quoted(prefix + spelling)
@@ -295,5 +295,5 @@ def _absent(tensors: Tensors, config: Config, part: str | None, uri: str) -> Sou
         f"no position table for model_type {quoted(config.text('model_type'))} in {tensors.shown}",
         expected=" or ".join(spelled),
         got=describe_candidates(tensors),
-        remedy=how_to_name(uri),
+        remedy=how_to_name(tensors, uri),
     )

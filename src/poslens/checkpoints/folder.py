@@ -11,31 +11,64 @@ from poslens.checkpoints.local_files import unreadable
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.sharded import Sharded
 from poslens.checkpoints.tensors import Tensors, listed
+from poslens.checkpoints.torch_file import SUFFIXES, TorchFile
 from poslens.errors import SourceError, quoted
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
 INDEX = "model" + INDEX_SUFFIX
+TORCH_SINGLE = "pytorch_model.bin"
+TORCH_INDEX_SUFFIX = ".bin.index.json"
+TORCH_INDEX = "pytorch_model" + TORCH_INDEX_SUFFIX
+# What trainers write beside the weights with the same suffixes.
+_NOT_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
 
 
-def open_sharded(index: Path) -> Sharded:
-    """Open the safetensors files that an index on disk names.
+def open_safetensors(path: Path) -> Tensors:
+    """Open a safetensors file, or a shard.
+
+    Raises
+    ------
+    SourceError
+        As `SafetensorsFile`.
+    """
+    return SafetensorsFile(LocalFile(path))
+
+
+def open_torch_shard(path: Path) -> Tensors:
+    """Open a torch file of which an index names the tensors.
+
+    Raises
+    ------
+    SourceError
+        As `TorchFile`.
+    """
+    return TorchFile(LocalFile(path), shard=True)
+
+
+def open_sharded(index: Path, open_shard: Callable[[Path], Tensors] = open_safetensors) -> Sharded:
+    """Open the files that an index on disk names.
 
     Raises
     ------
     SourceError
         If the index is damaged, names a file outside its folder, or one that is not there.
     """
-    sharded = Sharded(LocalFile(index), _shard_in(index.parent))
+    sharded = Sharded(LocalFile(index), lambda file: open_shard(index.parent / file))
     absent = [file for file in sharded.files() if not (index.parent / file).is_file()]
     if absent:
         raise unfit(sharded.shown, "all its files", f"no file {listed(map(quoted, absent))}")
     return sharded
 
 
-def _shard_in(folder: Path) -> Callable[[str], Tensors]:
-    return lambda file: SafetensorsFile(LocalFile(folder / file))
+# The usual names, in the order of preference.
+_USUAL: tuple[tuple[str, Callable[[Path], Tensors]], ...] = (
+    (SINGLE, open_safetensors),
+    (INDEX, open_sharded),
+    (TORCH_SINGLE, lambda path: TorchFile(LocalFile(path))),
+    (TORCH_INDEX, lambda path: open_sharded(path, open_torch_shard)),
+)
 
 
 def holds_weights(folder: Path) -> bool:
@@ -48,41 +81,47 @@ def holds_weights(folder: Path) -> bool:
     """
     if (folder / SINGLE).is_file():
         return True
-    if not (folder / INDEX).is_file():
-        return False
-    files = Sharded(LocalFile(folder / INDEX), _shard_in(folder)).files()
-    return all((folder / file).is_file() for file in files)
+    if (folder / INDEX).is_file():
+        files = Sharded(LocalFile(folder / INDEX), lambda file: open_safetensors(folder / file))
+        return all((folder / file).is_file() for file in files.files())
+    return (folder / TORCH_SINGLE).is_file()
 
 
 def open_weights(folder: Path) -> Tensors:
-    """Open the safetensors weights of a folder: ``model.safetensors``, an index, or a single file.
+    """Open the weights of a folder: safetensors first, then torch's own files.
+
+    Of each kind that is one file or an index under the usual name, or else a file that is the only
+    one with its suffix.
 
     Raises
     ------
     SourceError
-        If there are none, or several files and neither of the usual names.
+        If there are none, or several files and none of the usual names.
     """
-    if (folder / SINGLE).is_file():
-        return SafetensorsFile(LocalFile(folder / SINGLE))
-    if (folder / INDEX).is_file():
-        return open_sharded(folder / INDEX)
+    for name, opens in _USUAL:
+        if (folder / name).is_file():
+            return opens(folder / name)
     files = _files(folder)
     found = [path for path in files if path.suffix == ".safetensors"]
-    if len(found) == 1:
-        return SafetensorsFile(LocalFile(found[0]))
-    if found:
+    if not found:
+        found = [p for p in files if p.suffix in SUFFIXES and not p.stem.startswith(_NOT_WEIGHTS)]
+    if len(found) > 1:
         raise SourceError(
             f"several weight files in {quoted(folder)}",
-            expected=f"{SINGLE}, {INDEX}, or one .safetensors file",
+            expected=f"{listed(name for name, _ in _USUAL)}, or one weights file",
             got=listed(quoted(path.name) for path in found),
             remedy="give the path of one of these files",
         )
-    raise SourceError(
-        f"no weights in {quoted(folder)}",
-        expected="safetensors files",
-        got=listed(quoted(path.name) for path in files) or "an empty folder",
-        remedy="save the model as safetensors, which this version reads",
-    )
+    if not found:
+        raise SourceError(
+            f"no weights in {quoted(folder)}",
+            expected="safetensors or torch files",
+            got=listed(quoted(path.name) for path in files) or "an empty folder",
+            remedy="save the model as safetensors, or give the path of a file",
+        )
+    if found[0].suffix == ".safetensors":
+        return open_safetensors(found[0])
+    return TorchFile(LocalFile(found[0]))
 
 
 def only_gguf(folder: Path) -> Path | None:
@@ -95,7 +134,7 @@ def only_gguf(folder: Path) -> Path | None:
     """
     files = _files(folder)
     found = [path for path in files if path.suffix == ".gguf"]
-    others = [path for path in files if path.suffix == ".safetensors"]
+    others = [path for path in files if path.suffix in (".safetensors", *SUFFIXES)]
     return found[0] if len(found) == 1 and not others else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from poslens.checkpoints.finding import check_part, choose_table, find_tables
 from poslens.checkpoints.model import load_found
 from poslens.checkpoints.numpy_files import NpyFile, stored_from_array
 from poslens.checkpoints.opening import Checkpoint
+from poslens.checkpoints.python_objects import ModelSource
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter, Progress
 from poslens.checkpoints.rows import check_entry, position_rows
@@ -28,7 +28,7 @@ from poslens.errors import SourceError, quoted
 
 
 def load_table(
-    source: str | os.PathLike[str] | np.ndarray,
+    source: ModelSource,
     *,
     part: str | None = None,
     tokens: bool = True,
@@ -40,13 +40,15 @@ def load_table(
     Parameters
     ----------
     source
-        A model folder with a ``config.json`` and safetensors weights (one file, or shards with an
-        index), or a folder with one ``.gguf`` file alone; a ``.safetensors``,
-        ``.safetensors.index.json``, ``.gguf``, ``.npy`` or ``.npz`` file; a model on the hub,
-        ``org/name[@revision]``; an http(s) address of a weights file; ``SOURCE::TENSOR`` for one
-        tensor of any of these; an encoding such as ``sinusoidal:length=L,dim=d``; or a NumPy
-        array. A weights file with a ``config.json`` beside it is read as that model; a ``.gguf``
-        file as what its own metadata say.
+        A model folder with a ``config.json`` and weights (one file, or shards with an index), or
+        a folder with one ``.gguf`` file alone; a ``.safetensors``, ``.safetensors.index.json``,
+        ``.gguf``, ``.bin``, ``.bin.index.json``, ``.pt``, ``.pth``, ``.npy`` or ``.npz`` file; a
+        model on the hub, ``org/name[@revision]``; an http(s) address of a weights file;
+        ``SOURCE::TENSOR`` for one tensor of any of these; an encoding such as
+        ``sinusoidal:length=L,dim=d``. A weights file with a ``config.json`` beside it is read as
+        that model; a ``.gguf`` file as what its own metadata say. From Python also a NumPy array,
+        a torch tensor, a state dict, or a ``torch.nn.Module``; models of transformers and
+        TransformerLens are read as such.
     part
         Which table, where a model has several: ``"text"`` or ``"vision"``, ``"encoder"`` or
         ``"decoder"``.

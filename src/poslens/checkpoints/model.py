@@ -61,6 +61,7 @@ def load_found(
         source,
         tokens=tokens,
         norm_scales=norm_scales,
+        norms_centre=part.norms_centre(config),
         init_std=init_std,
         missing=beside.missing,
     )

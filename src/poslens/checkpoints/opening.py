@@ -10,8 +10,11 @@ from poslens.checkpoints.config import Config
 from poslens.checkpoints.folder import (
     CONFIG,
     INDEX_SUFFIX,
+    TORCH_INDEX_SUFFIX,
     only_gguf,
+    open_safetensors,
     open_sharded,
+    open_torch_shard,
     open_weights,
 )
 from poslens.checkpoints.gguf_file import GgufFile
@@ -20,11 +23,14 @@ from poslens.checkpoints.local_files import unreadable
 from poslens.checkpoints.names import Address, HubModel, Located
 from poslens.checkpoints.numpy_files import NpyFile, NpzFile
 from poslens.checkpoints.remote.access import Access
-from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.tensors import Tensors
+from poslens.checkpoints.torch_file import SUFFIXES as TORCH_SUFFIXES
+from poslens.checkpoints.torch_file import TorchFile
 from poslens.errors import SourceError, quoted
 
-SUFFIXES = ".safetensors, .safetensors.index.json, .gguf, .npy or .npz"
+SUFFIXES = (
+    ".safetensors, .safetensors.index.json, .gguf, .bin, .bin.index.json, .pt, .pth, .npy or .npz"
+)
 
 
 @dataclass(frozen=True)
@@ -93,15 +99,20 @@ def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | Non
         if config is None and not tensor_named:
             raise SourceError(
                 f"no {CONFIG} in {quoted(path)}",
-                expected=f"a model folder with {CONFIG} and safetensors weights",
+                expected=f"a model folder with {CONFIG} and weights",
                 got="a folder without it",
                 remedy="give a file in this folder, or a tensor as FOLDER::TENSOR",
             )
         return open_weights(path), config
     if path.name.endswith(INDEX_SUFFIX):
-        return open_sharded(path), _config_in(path.parent)
+        return open_sharded(path, open_safetensors), _config_in(path.parent)
+    if path.name.endswith(TORCH_INDEX_SUFFIX):
+        return open_sharded(path, open_torch_shard), _config_in(path.parent)
     if path.suffix == ".safetensors":
-        return SafetensorsFile(LocalFile(path)), _config_in(path.parent)
+        return open_safetensors(path), _config_in(path.parent)
+    if path.suffix in TORCH_SUFFIXES:
+        file = TorchFile(LocalFile(path))
+        return file, file.config or _config_in(path.parent)
     if path.suffix == ".gguf":
         return _open_gguf(path)
     if path.suffix == ".npy":

@@ -10,6 +10,7 @@ import numpy as np
 
 from poslens.checkpoints.names import parse_source
 from poslens.checkpoints.opening import Checkpoint, open_source
+from poslens.checkpoints.python_objects import open_object
 from poslens.checkpoints.remote.access import Access
 from poslens.encodings.spec import EncodingSpec
 from poslens.errors import SourceError
@@ -60,10 +61,13 @@ def open_any(source: Any, access: Access) -> Opened:
     """
     if isinstance(source, np.ndarray):
         return GivenArray(source)
+    given = open_object(source)
+    if given is not None:
+        return given
     if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
         raise SourceError(
             "cannot use this source",
-            expected="a string, a path or a NumPy array",
+            expected="a string, a path, an array or tensor, a state dict or a model of torch",
             got=type(source).__name__,
             remedy="pass the path of a model folder or a file",
         )

@@ -118,6 +118,7 @@ class Tensors(ABC):
     shown: str  # the container's quoted name, for messages
     opening_bytes: int = 0  # read so far to learn names and shapes: headers, an index
     pairing: Pairing | None = None  # of rotated rows, where the container has its own order of them
+    named_by_string: bool = True  # whether "::" can name one of them
 
     @abstractmethod
     def names(self) -> Iterable[str]:

@@ -40,6 +40,7 @@ FAMILIES: dict[str, Family] = {
     "roberta": Family((added.ROBERTA,), mechanisms=(relative.SHAW,)),
     "encoder-decoder": _PAIR,
     "speech-encoder-decoder": _PAIR,
+    "transformer_lens": Family((added.TRANSFORMER_LENS,), context=("n_ctx",)),
     "vision-encoder-decoder": _PAIR,
     "vit": Family((added.VIT,), context=()),
     "whisper": Family(

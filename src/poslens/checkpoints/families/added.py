@@ -48,6 +48,17 @@ def _distilbert_scheme(config: Config) -> Kind:
 _GGUF_POSITION = "position_embd.weight"
 _GGUF_TOKENS = "token_embd.weight"
 
+
+def _hooked_norms(config: Config) -> tuple[Spellings, ...]:
+    # LNPre and RMSPre are what TransformerLens leaves once it has folded γ into the weights.
+    without_weights: dict[str, tuple[Spellings, ...]] = {
+        "none": (),
+        "LNPre": ((),),
+        "RMSPre": ((),),
+    }
+    return without_weights.get(config.text("normalization_type"), (("blocks.0.ln1.w",),))
+
+
 # Checkpoints converted from TensorFlow call γ gamma.
 BERT_NORMS = (
     ("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma", "token_embd_norm.weight"),
@@ -130,3 +141,14 @@ VIT = Part(
 )
 CLIP_TEXT_MODEL = replace(CLIP_TEXT, prefixes=("text_model.", ""), sections=())
 CLIP_VISION_MODEL = replace(CLIP_VISION, prefixes=("vision_model.", ""), sections=())
+# From Python alone: the cfg of a HookedTransformer or TransformerBridge with "standard" positions.
+# Its loader may have subtracted the mean over dimensions from every row.
+TRANSFORMER_LENS = Part(
+    position=("pos_embed.W_pos", "pos_embed.weight"),
+    prefixes=("",),
+    tokens=("embed.W_E", "embed.weight"),
+    norms=_hooked_norms,
+    norms_centre=lambda config: not config.text("normalization_type").startswith("RMS"),
+    offset=lambda config: config.integer("reserved_rows", 0),
+    init_std=init_std,
+)

@@ -57,6 +57,8 @@ class Part:
         The token table; empty where the model reads no tokens.
     norms
         γ of each LayerNorm from the embedding to the first attention block, in order of action.
+    norms_centre
+        Whether these subtract the mean over dimensions; RMSNorm does not.
     offset
         Rows before position 0.
     scheme
@@ -81,6 +83,7 @@ class Part:
     name: str | None = None
     tokens: Spellings = ()
     norms: Callable[[Config], tuple[Spellings, ...]] = lambda _: ()
+    norms_centre: Callable[[Config], bool] = lambda _: True
     offset: Callable[[Config], int] = lambda _: 0
     scheme: Callable[[Config], Kind] = lambda _: "learned"
     init_std: Callable[[Config], float] = initializer_range

@@ -6,15 +6,23 @@ Endpoint, token, cache folder and offline mode are those of huggingface_hub: ``H
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from poslens.checkpoints.byte_source import ByteSource
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.folder import CONFIG, INDEX, SINGLE, holds_weights
+from poslens.checkpoints.folder import (
+    CONFIG,
+    INDEX,
+    SINGLE,
+    TORCH_INDEX,
+    TORCH_SINGLE,
+    holds_weights,
+)
 from poslens.checkpoints.json_object import json_object
 from poslens.checkpoints.names import HubModel
 from poslens.checkpoints.remote.access import Access
@@ -24,6 +32,7 @@ from poslens.checkpoints.remote.transfer import Link
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.sharded import Sharded
 from poslens.checkpoints.tensors import Tensors
+from poslens.checkpoints.torch_file import TorchFile
 from poslens.errors import SourceError, quoted
 
 JSON_FIRST_BYTES = 1_000_000  # a config or an index comes with one request
@@ -130,39 +139,33 @@ class HubRepository:
         return Config(json_object(source), source.shown)
 
     def weights(self) -> Tensors:
-        """Open ``model.safetensors``, or the files that its index names.
+        """Open safetensors, one file or those that an index names; else torch's own files.
 
         Raises
         ------
         AbsentError
-            If there is neither.
+            If there are none of these.
         SourceError
             If they cannot be read.
         """
-        try:
-            return SafetensorsFile(self.file(SINGLE))
-        except AbsentError as error:
-            if error.whole_repository:
-                raise
-        index = self.json(INDEX)
-        return Sharded(index, lambda shard: SafetensorsFile(self.file(shard)))
+        usual: tuple[tuple[str, Callable[[str], Tensors]], ...] = (
+            (SINGLE, lambda name: SafetensorsFile(self.file(name))),
+            (INDEX, lambda name: Sharded(self.json(name), self._safetensors)),
+            (TORCH_SINGLE, lambda name: TorchFile(self.file(name))),
+            (TORCH_INDEX, lambda name: Sharded(self.json(name), self._torch_shard)),
+        )
+        absent: AbsentError | None = None
+        for name, opens in usual:
+            try:
+                return opens(name)
+            except AbsentError as error:
+                absent = absent or error  # the name that was to be expected says most
+                if error.whole_repository:
+                    break
+        raise absent or AbsentError("no weights")
 
-    def downloaded(self, name: str) -> Path:
-        """Download a whole file into huggingface_hub's cache, if that is allowed.
+    def _safetensors(self, name: str) -> Tensors:
+        return SafetensorsFile(self.file(name))
 
-        Raises
-        ------
-        AbsentError
-            If there is no such file.
-        SourceError
-            If it is not allowed, or cannot be read.
-        """
-        found = self.file(name)
-        found.require_leave("a format that can be read in part, such as safetensors")
-        try:
-            path = hf_hub_download(self.model.repo, name, revision=self.commit)
-        except (OSError, ValueError) as error:  # the hub's own errors are one or the other
-            raise SourceError(
-                f"cannot download {found.shown}", got=quoted(error), remedy="run again"
-            ) from error
-        return Path(path)
+    def _torch_shard(self, name: str) -> Tensors:
+        return TorchFile(self.file(name), shard=True)

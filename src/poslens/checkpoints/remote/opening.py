@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
 
-from poslens.checkpoints.folder import INDEX_SUFFIX
+from poslens.checkpoints.folder import INDEX_SUFFIX, TORCH_INDEX_SUFFIX
 from poslens.checkpoints.gguf_file import GgufFile
 from poslens.checkpoints.names import Address, HubModel, Located
 from poslens.checkpoints.numpy_files import NpyFile, NpzFile
@@ -23,6 +23,8 @@ from poslens.checkpoints.remote.remote_file import RemoteFile
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.sharded import Sharded
 from poslens.checkpoints.tensors import Tensors
+from poslens.checkpoints.torch_file import SUFFIXES as TORCH_SUFFIXES
+from poslens.checkpoints.torch_file import TorchFile
 from poslens.errors import SourceError, quoted
 
 
@@ -73,7 +75,7 @@ def open_address_source(named: Address, access: Access) -> Checkpoint:
     return Checkpoint(tensors, config, public_url(named.url), named.tensor)
 
 
-WITH_CONFIG = (".safetensors", INDEX_SUFFIX)
+WITH_CONFIG = (".safetensors", INDEX_SUFFIX, TORCH_INDEX_SUFFIX, *TORCH_SUFFIXES)
 
 
 def _container(name: str, opened: Callable[[str], RemoteFile]) -> Tensors:
@@ -82,6 +84,10 @@ def _container(name: str, opened: Callable[[str], RemoteFile]) -> Tensors:
         return Sharded(opened(name), lambda shard: SafetensorsFile(opened(shard)))
     if name.endswith(".safetensors"):
         return SafetensorsFile(opened(name))
+    if name.endswith(TORCH_INDEX_SUFFIX):
+        return Sharded(opened(name), lambda shard: TorchFile(opened(shard), shard=True))
+    if name.endswith(TORCH_SUFFIXES):
+        return TorchFile(opened(name))
     if name.endswith((".npy", ".npz")):
         file = opened(name)
         if name.endswith(".npy"):
@@ -101,7 +107,7 @@ def _not_here_either(model: HubModel, error: AbsentError) -> SourceError:
     name = model.repo if model.file is None else f"{model.repo}/{model.file}"
     return SourceError(
         f"nothing found at {quoted(name)}",
-        expected="a local path, or a model on the hub with safetensors weights",
+        expected="a local path, or a model on the hub with weights in safetensors or torch files",
         got=str(error.problem) + (f", {error.got}" if error.got else ""),
         remedy=error.remedy,
     )

@@ -148,7 +148,8 @@ class RemoteFile(ByteSource):
             if one.start <= start and stop <= one.stop:
                 return one
         try:
-            cached = self._cache.find(start, stop) if self._cache is not None else None
+            cache = self._cache
+            cached = cache.find(start, stop) if cache is not None else None
             if cached is not None:
                 self._held.append(mapped(*cached))
                 return self._held[-1]
@@ -169,14 +170,15 @@ class RemoteFile(ByteSource):
 
     def _obtain(self, start: int, stop: int, fill: Fill) -> Held:
         """Return a range: from the cache, filled into the cache, or filled into memory."""
-        if self._cache is not None:
+        cache = self._cache  # another thread may find it unusable meanwhile
+        if cache is not None:
             try:
-                cached = self._cache.find(start, stop)
+                cached = cache.find(start, stop)
                 if cached is None:
-                    with self._cache.part(start, stop) as part:
+                    with cache.part(start, stop) as part:
                         if part.size < stop - start:
                             fill(part)
-                    cached = start, stop, self._cache.path(start, stop)
+                    cached = start, stop, cache.path(start, stop)
                 return mapped(*cached)
             except CacheUnusableError as error:
                 self._do_without_cache(error)
