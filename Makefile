@@ -43,6 +43,7 @@ core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-lear
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/geometry.py
 	$(BIN)/python benchmarks/sources.py
+	$(BIN)/python benchmarks/kernel.py
 
 clean:
 	rm -rf $(VENV) minilm.html
