@@ -25,6 +25,7 @@ LEADING_COMPONENT = "leading_component"  # the first few of them
 TURNS = "turns"  # m: full turns of a helix over the table
 FAMILY = "family"  # families of curves fitted to the cosine profile
 QUANTILE = "quantile"  # quantiles over null draws
+LAYER = "layer"  # blocks of a model, from the first
 HEAD = "head"  # attention heads of a layer, those of its queries
 KEY_HEAD = "key_head"  # heads of keys: fewer, where several heads of queries share one
 D_HEAD = "d_head"  # the d_k coordinates of a head's query or key
@@ -32,6 +33,7 @@ QUERY_POS = "query_pos"  # t: the position that attends
 KEY_POS = "key_pos"  # s: the position that is attended to
 OFFSET = "offset"  # s - t, from query to key, ascending; a causal row has none above 0
 PLANE = "plane"  # the planes in which RoPE rotates, and the frequencies of a sinusoid
+ROTATION = "rotation"  # sets of such planes, where a model rotates with several bases
 BUCKET = "bucket"  # runs of distances that share one learned number
 DISTANCE = "distance"  # rows of a table of relative vectors
 

@@ -37,6 +37,15 @@
       Object.entries(value).map(([key, item]) => [key, recoloured(item, colours)]));
   };
 
+  // What a figure's layout has of its own for a narrow page: lists replace lists, records merge.
+  const merge = (target, source) => {
+    for (const [key, value] of Object.entries(source)) {
+      const nested = value !== null && typeof value === "object" && !Array.isArray(value);
+      if (nested && target[key]) merge(target[key], value);
+      else target[key] = value;
+    }
+  };
+
   let printing = false;
 
   const draw = (figure) => {
@@ -55,6 +64,7 @@
         const bar = trace.colorbar || (trace.marker && trace.marker.colorbar);
         if (bar) bar.len = 0.9;
       }
+      if (layout.meta && layout.meta.narrow) merge(layout, layout.meta.narrow);
     }
     // A finger that drags across a flat figure scrolls the page; the path is turned instead.
     if (touch.matches && !layout.scene) layout.dragmode = false;
