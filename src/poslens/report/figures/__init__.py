@@ -14,8 +14,9 @@ from poslens.report.figures.cosine import cosine_heatmap, lag_profile
 from poslens.report.figures.difference import parallelism
 from poslens.report.figures.drawing import Figure
 from poslens.report.figures.heads import head_map
-from poslens.report.figures.kernel import kernel_heads, kernel_profiles
+from poslens.report.figures.kernel import kernel_heads
 from poslens.report.figures.norms import row_norms
+from poslens.report.figures.profiles import kernel_profiles
 from poslens.report.figures.rotation import wavelengths
 from poslens.report.figures.shift import shift
 from poslens.report.figures.trajectory import line_and_helix, trajectory

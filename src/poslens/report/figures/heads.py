@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 
 from poslens.axes import HEAD, LAYER
 from poslens.report import words
-from poslens.report.figures import drawing
+from poslens.report.figures import drawing, labels
 from poslens.report.figures.drawing import Figure, Layout, Trace
-from poslens.study import Labelled, Study
+from poslens.study import Study
 
 SHARE, PEAK = "kernel.relative_share", "kernel.peak_offset"
 _NAME, _TITLE = "head-map", "Where each head looks, by position alone"
 _MOSTLY = 0.5  # the share from which a head is called by its peak
 _TICKS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
-_BESIDE, _ABOVE = 0.06, 0.045  # marks nearer than these shares of the plot have one label
+_NARROW = 420  # pixels: the height that page.js gives to heat maps on a phone
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,18 @@ def in_legend(kind: Kind) -> Trace:
     return {"legendgroup": kind.name, "legendrank": 1001 if kind is OTHER else 1000}
 
 
-def by_layer(array: Labelled) -> np.ndarray:
-    """Return values of shape (layer, head)."""
-    return np.asarray(array.values, dtype=np.float64)
+def of_first_layer(study: Study, measure: str) -> dict[int, float]:
+    """Return a measure of the first layer by head; empty where the study does not have it."""
+    array = study.data.get(measure)
+    if array is None:
+        return {}
+    heads = drawing.along(array, HEAD)
+    return {int(head): float(value) for head, value in zip(heads, array.values[0], strict=True)}
 
 
-def signed(offset: float) -> str:
+def signed(offset: int) -> str:
     """Return an offset with its sign."""
-    return "0" if offset == 0 else f"{'+' if offset > 0 else '−'}{abs(int(offset)):,}"
+    return "0" if offset == 0 else f"{'+' if offset > 0 else '−'}{abs(offset):,}"
 
 
 def compressed(offset: np.ndarray) -> np.ndarray:
@@ -81,7 +83,7 @@ def head_map(study: Study) -> Figure:
     empty = drawing.absent(study, _NAME, _TITLE, SHARE, PEAK, related=SHARE, optional=True)
     if empty:
         return empty
-    shares, peaks = by_layer(study.data[SHARE]), by_layer(study.data[PEAK])
+    shares, peaks = study.data[SHARE].values, study.data[PEAK].values
     known = np.isfinite(shares) & np.isfinite(peaks)
     if not known.any():
         why = study.undefined.get(SHARE) or "position favours no key in any head"
@@ -109,13 +111,18 @@ def _scattered(
         marks = drawing.points(
             drawing.float32(x[of]), shares[of], kind.name, kind.colour, symbol=kind.symbol, size=10
         )
-        marks["text"] = [f"head {heads[i]}: peak offset {signed(peaks[i])}" for i in of]
+        marks["text"] = [f"head {heads[i]}: peak offset {signed(int(peaks[i]))}" for i in of]
         marks["hovertemplate"] = "%{text}, relative share %{y:.3f}<extra></extra>"
         traces.append({**marks, **in_legend(kind), "cliponaxis": False})
     ticks = _ticks(peaks[known])
     ends = compressed(np.array([ticks[0], ticks[-1]]))
-    left, right = min(ends[0], x[known].min()) - 0.5, max(ends[1], x[known].max()) + 1
-    traces.append(labels(merged(x[known], shares[known], heads[known], right - left, 1.0)))
+    few = [k for k in ticks if abs(k) not in _TICKS[1::2]]  # on a phone
+    left, right = min(ends[0], x[known].min()), max(ends[1], x[known].max())
+    room = max(0.5, 0.05 * (right - left))
+    left, right = left - room, right + 2 * room
+    traces.append(
+        labels.beside(labels.merged(x[known], shares[known], heads[known], right - left, 1.0))
+    )
     layout = drawing.layout(
         420,
         xaxis=drawing.axis(
@@ -135,7 +142,7 @@ def _scattered(
                 "line": {"color": drawing.MUTED, "width": 1, "dash": "dot"},
             }
         ],
-        meta={"narrow": {"xaxis": _ticks_at([k for k in ticks if abs(k) not in _TICKS[1::2]])}},
+        meta={"narrow": {"layout": {"xaxis": _ticks_at(few)}}},
     )
     return traces, layout
 
@@ -155,37 +162,6 @@ def _ticks_at(offsets: list[int]) -> Layout:
     return {"tickvals": at, "ticktext": [signed(k) for k in offsets]}
 
 
-def merged(
-    x: np.ndarray, y: np.ndarray, names: Sequence[object], width: float, height: float
-) -> list[tuple[float, float, str]]:
-    """Return (x, y, text) of labels: one for all marks whose own labels would cover one another."""
-    near = (np.abs(x[:, None] - x) <= _BESIDE * width) & (np.abs(y[:, None] - y) <= _ABOVE * height)
-    group = connected_components(near, directed=False)[1]
-    found: list[tuple[float, float, str]] = []
-    for number in range(group.max(initial=-1) + 1):
-        of = np.flatnonzero(group == number)
-        text = words.listed([names[i] for i in of], 4)
-        found.append((float(x[of].max()), float(y[of].mean()), text))
-    return found
-
-
-def labels(places: list[tuple[float, float, str]]) -> Trace:
-    """Return the trace of what `merged` returns, each to the right of its mark."""
-    x, y, text = zip(*places, strict=True)
-    return {
-        "type": "scatter",
-        "mode": "text",
-        "x": list(x),
-        "y": list(y),
-        "text": [f"\u2002\u2002{each}" for each in text],  # clear of the mark
-        "textposition": "middle right",
-        "textfont": {"color": drawing.INK, "size": 12},
-        "hoverinfo": "skip",
-        "showlegend": False,
-        "cliponaxis": False,
-    }
-
-
 def _mapped(
     shares: np.ndarray, peaks: np.ndarray, heads: np.ndarray, layers: np.ndarray
 ) -> tuple[list[Trace], Layout]:
@@ -194,8 +170,8 @@ def _mapped(
     both = bool(np.nanmax(peaks) > 0)
     ticks = _ticks(peaks[np.isfinite(peaks)])
     height = int(np.clip(24 * layers.size + 180, 320, 720))
-    bar = drawing.colour_bar("peak offset s − t (log scale)", 0)
-    bar |= {"yref": "container", "yanchor": "bottom"}
+    below = [-56 / (pixels - 124) for pixels in (height, _NARROW)]  # under an axis and its title
+    bar = drawing.colour_bar("peak offset s − t (log scale)", below[0])
     heat: Trace = {
         "type": "heatmap",
         "x": heads,
@@ -207,12 +183,10 @@ def _mapped(
         "colorbar": bar | _ticks_at(ticks),
         "text": [
             [
-                f"layer {layer}, head {head}: peak offset {signed(peak)}, relative share {share:.3f}"
-                if np.isfinite(peak) and np.isfinite(share)
-                else ""
-                for head, share, peak in zip(heads, of_heads, at, strict=True)
+                _told(layer, head, share, peak)
+                for head, share, peak in zip(heads.tolist(), of_heads, at, strict=True)
             ]
-            for layer, of_heads, at in zip(layers, shares, peaks, strict=True)
+            for layer, of_heads, at in zip(layers.tolist(), shares, peaks, strict=True)
         ],
         "hovertemplate": "%{text}<extra></extra>",
         "hoverongaps": False,
@@ -232,9 +206,18 @@ def _mapped(
         height,
         xaxis=drawing.axis("head", showgrid=False, **_whole(heads)),
         yaxis=drawing.axis("layer", showgrid=False, **_whole(layers)),
+        meta={"narrow": {"colorbar": {"y": below[1]}}},
     )
     layout["margin"] = {**layout["margin"], "b": 108}
     return [heat, *marks], layout
+
+
+def _told(layer: int, head: int, share: float, peak: float) -> str:
+    if not np.isfinite(peak):
+        return ""
+    return (
+        f"layer {layer}, head {head}: peak offset {signed(int(peak))}, relative share {share:.3f}"
+    )
 
 
 def _whole(indices: np.ndarray) -> Layout:
