@@ -141,3 +141,25 @@ def test_a_double_click_shows_all_offsets(tab: Page, pages: dict[str, Path]) -> 
             )
     tab.wait_for(f"{left} < -125", 20)
     assert tab.errors == []
+
+
+def test_a_line_says_its_head(tab: Page, pages: dict[str, Path]) -> None:
+    tab.size(1280)
+    tab.open(pages["causal"])
+    plot = "document.getElementById('plot-kernel-profiles')"
+    tab.evaluate(f"{plot}.scrollIntoView({{block: 'center'}})")
+    x, y = tab.evaluate(
+        f"((plot, layout) => {{"
+        " const box = plot.getBoundingClientRect();"
+        " const line = plot.calcdata.find(each =>"
+        " (each[0].trace.hovertemplate || '').startsWith('head 5,'));"
+        " const point = line.find(each => each.x === -5);"
+        " return [box.x + layout.xaxis._offset + layout.xaxis.d2p(point.x),"
+        " box.y + layout.yaxis._offset + layout.yaxis.d2p(point.y)];"
+        f"}})({plot}, {plot}._fullLayout)"
+    )
+    tab.mouse("mouseMoved", x - 8, y, 0)
+    tab.mouse("mouseMoved", x, y, 0)
+    said = f"[...{plot}.querySelectorAll('.hovertext')].map(node => node.textContent).join()"
+    tab.wait_for(f"{said}.startsWith('head 5, offset −5: 0.')", 20)
+    assert tab.errors == []
