@@ -39,7 +39,9 @@ def tab() -> Iterator[Page]:
         yield page
 
 
-def test_every_figure_is_drawn_without_an_error(tab: Page, page_path: Path) -> None:
+def test_every_figure_is_drawn_without_an_error(
+    tab: Page, page_path: Path, minilm_study: Study
+) -> None:
     tab.size(1280)
     tab.theme("light")
     tab.open(page_path)
@@ -47,7 +49,7 @@ def test_every_figure_is_drawn_without_an_error(tab: Page, page_path: Path) -> N
         "[...document.querySelectorAll('.plot')].map(p => "
         "[p.id, p.querySelectorAll('svg .trace, svg .hm, canvas').length])"
     )
-    assert len(drawn) == len(FIGURES)
+    assert len(drawn) == sum(not draw(minilm_study).missing for draw in FIGURES) >= 8
     assert all(count > 0 for _, count in drawn), drawn
     assert tab.errors == []
     own = page_path.as_uri()

@@ -130,6 +130,9 @@ def test_the_page_shows_claims_figures_and_provenance(study: Study) -> None:
             assert claim.statement in words
     for draw in FIGURES:
         figure = draw(study)
+        if figure.optional:  # left out where there is nothing to draw
+            assert figure.title not in words
+            continue
         assert figure.title in words
         assert len(figure.reading) > 20
     assert study.source.sha256 in words
@@ -177,9 +180,10 @@ def test_figures_draw_the_numbers_of_the_study(study: Study) -> None:
 
 
 def test_figures_are_valid_plotly(study: Study) -> None:
-    for draw in FIGURES:
-        made = draw(study).plotly()
-        assert len(made.data) == len(draw(study).data)
+    drawn = [figure for figure in (draw(study) for draw in FIGURES) if not figure.optional]
+    assert len(drawn) >= 8
+    for figure in drawn:
+        assert len(figure.plotly().data) == len(figure.data)
 
 
 def test_a_figure_without_data_says_why(curve: np.ndarray) -> None:

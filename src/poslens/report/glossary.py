@@ -14,6 +14,7 @@ GROUPS: Mapping[str, str] = {
     "shift": "Shift",
     "probe": "Probes",
     "tokens": "Beside the tokens",
+    "kernel": "Positional kernel",
 }
 
 MEANINGS: Mapping[str, str] = {
@@ -53,7 +54,26 @@ MEANINGS: Mapping[str, str] = {
     "probe.order_error": "error rate of a probe for the order of two positions",
     "tokens.subspace_overlap": "overlap of leading position and token directions",
     "tokens.subspace_overlap_chance": "the overlap that chance gives",
+    "kernel.relative_share": "share of what varies along a row that distance alone sets, by head",
+    "kernel.profile": "mean logit from position at each offset, by head",
+    "kernel.distance_part": "the same without what is constant along rows",
+    "kernel.half_distance": "distance at which the profile has lost half its range, by head",
+    "kernel.symmetry": "share of the profile that is the same on both sides, by head",
+    "kernel.peak_offset": "offset of the key that position favours most, by head",
+    "kernel.wavelength": "positions in which a plane of the rotation turns once",
+    "kernel.band_energy": "what each plane adds to the variance of the logits, by head",
+    "kernel.context": "positions of the longest text that the model takes",
 }
 
 # Shown as figures; a list of a thousand numbers says nothing in a table.
-DRAWN = frozenset({"cosine.profile", "cosine.centered_profile", "pca.explained"})
+DRAWN = frozenset(
+    {
+        "cosine.profile",
+        "cosine.centered_profile",
+        "pca.explained",
+        "kernel.profile",
+        "kernel.distance_part",
+        "kernel.wavelength",
+        "kernel.band_energy",
+    }
+)

@@ -51,8 +51,9 @@ def page(study: Study) -> str:
     from poslens.report.figures import FIGURES, Figure
 
     figures: list[Figure] = [draw(study) for draw in FIGURES]
-    if study.length is None:  # there is no table to draw
-        figures = [figure for figure in figures if not figure.missing]
+    # Without a table, what a page says of tables would be that it lacks them.
+    quiet = study.length is None
+    figures = [figure for figure in figures if not (figure.missing and (quiet or figure.optional))]
     drawn = [
         {"id": f"plot-{figure.name}", "data": figure.data, "layout": figure.layout}
         for figure in figures

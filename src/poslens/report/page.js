@@ -37,6 +37,15 @@
       Object.entries(value).map(([key, item]) => [key, recoloured(item, colours)]));
   };
 
+  // A figure may bring changes of its own for a narrow page: records merge, all else is replaced.
+  const merge = (target, source) => {
+    for (const [key, value] of Object.entries(source)) {
+      const nested = value !== null && typeof value === "object" && !Array.isArray(value);
+      if (nested && target[key]) merge(target[key], value);
+      else target[key] = value;
+    }
+  };
+
   let printing = false;
 
   const draw = (figure) => {
@@ -51,10 +60,12 @@
         const eye = layout.scene.camera.eye; // from further off, so that the axes' names fit
         for (const axis of Object.keys(eye)) eye[axis] *= 1.35;
       }
+      const own = (layout.meta && layout.meta.narrow) || {};
       for (const trace of data) {
         const bar = trace.colorbar || (trace.marker && trace.marker.colorbar);
-        if (bar) bar.len = 0.9;
+        if (bar) merge(bar, { len: 0.9, ...own.colorbar });
       }
+      merge(layout, own.layout || {});
     }
     // A finger that drags across a flat figure scrolls the page; the path is turned instead.
     if (touch.matches && !layout.scene) layout.dragmode = false;

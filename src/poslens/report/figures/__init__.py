@@ -13,7 +13,11 @@ from poslens.report.figures.components import scree
 from poslens.report.figures.cosine import cosine_heatmap, lag_profile
 from poslens.report.figures.difference import parallelism
 from poslens.report.figures.drawing import Figure
+from poslens.report.figures.heads import head_map
+from poslens.report.figures.kernel import kernel_heads
 from poslens.report.figures.norms import row_norms
+from poslens.report.figures.profiles import kernel_profiles
+from poslens.report.figures.rotation import wavelengths
 from poslens.report.figures.shift import shift
 from poslens.report.figures.trajectory import line_and_helix, trajectory
 from poslens.study import Study
@@ -22,6 +26,9 @@ __all__ = [
     "FIGURES",
     "Figure",
     "cosine_heatmap",
+    "head_map",
+    "kernel_heads",
+    "kernel_profiles",
     "lag_profile",
     "line_and_helix",
     "parallelism",
@@ -29,6 +36,7 @@ __all__ = [
     "scree",
     "shift",
     "trajectory",
+    "wavelengths",
 ]
 
 # In the order in which a page shows them.
@@ -41,4 +49,8 @@ FIGURES: tuple[Callable[[Study], Figure], ...] = (
     line_and_helix,
     scree,
     shift,
+    kernel_heads,
+    kernel_profiles,
+    head_map,
+    wavelengths,
 )

@@ -72,6 +72,8 @@ class Figure:
         Plotly's traces and layout; both empty where the study has no data for the figure.
     missing
         Why there is nothing to draw; empty where there is.
+    optional
+        Whether a page leaves it out, rather than saying why, where there is nothing to draw.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Figure:
     data: Sequence[Trace] = field(default_factory=list)
     layout: Layout = field(default_factory=dict)
     missing: str = ""
+    optional: bool = False
 
     def plotly(self) -> go.Figure:
         """Return the figure for a notebook, or for saving.
@@ -94,16 +97,22 @@ class Figure:
         return go.Figure(data=list(self.data), layout=self.layout)
 
 
-def absent(study: Study, name: str, title: str, *wanted: str) -> Figure | None:
-    """Return the figure that says why it is empty, or None where all wanted arrays are there."""
+def absent(
+    study: Study, name: str, title: str, *wanted: str, related: str = "", optional: bool = False
+) -> Figure | None:
+    """Return the figure that says why it is empty, or None where all wanted arrays are there.
+
+    The reason is that of a wanted array, or else of a measure whose name starts with ``related``
+    (with the group of the first that is lacking, if not given).
+    """
     lacking = [array for array in wanted if array not in study.data]
     if not lacking:
         return None
-    group = lacking[0].split(".", 1)[0] + "."
+    related = related or lacking[0].split(".", 1)[0] + "."
     reasons = [study.undefined.get(array) for array in lacking]
-    reasons += [why for measure, why in study.undefined.items() if measure.startswith(group)]
+    reasons += [why for measure, why in study.undefined.items() if measure.startswith(related)]
     reason = next((why for why in reasons if why), "the study holds no data for it")
-    return Figure(name, title, missing=visible(reason))
+    return Figure(name, title, missing=visible(reason), optional=optional)
 
 
 def along(array: Labelled, axis: str) -> np.ndarray:
