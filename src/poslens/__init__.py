@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from poslens.analysis import analyze
     from poslens.checkpoints import Description, PositionTable, describe, load_table
     from poslens.claims import Claim, Verdict
+    from poslens.comparison import Comparison, compare
     from poslens.errors import PosLensError
     from poslens.study import Study, open_study
 
 __all__ = [
     "Claim",
+    "Comparison",
     "Description",
     "PosLensError",
     "PositionTable",
@@ -28,6 +30,7 @@ __all__ = [
     "__version__",
     "analyze",
     "claims",
+    "compare",
     "describe",
     "encodings",
     "errors",
@@ -39,12 +42,14 @@ __all__ = [
 
 _HOMES = {
     "Claim": "poslens.claims",
+    "Comparison": "poslens.comparison",
     "Description": "poslens.checkpoints",
     "PosLensError": "poslens.errors",
     "PositionTable": "poslens.checkpoints",
     "Study": "poslens.study",
     "Verdict": "poslens.claims",
     "analyze": "poslens.analysis",
+    "compare": "poslens.comparison",
     "describe": "poslens.checkpoints",
     "load_table": "poslens.checkpoints",
     "open_study": "poslens.study",

@@ -16,6 +16,9 @@ from poslens._version import __version__
 from poslens.errors import PosLensError, SettingError, quoted
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from poslens.comparison import Comparison
     from poslens.draws import Progress
     from poslens.study import Study
 
@@ -27,6 +30,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+View = Annotated[str, typer.Option(help="raw, or effective: with the first LayerNorm folded in.")]
+SomeRows = Annotated[
+    str | None, typer.Option("--rows", metavar="START:STOP", help="Only these positions.")
+]
+Nulls = Annotated[int, typer.Option(help="Null tables drawn for each null model.")]
+Seed = Annotated[int, typer.Option(help="Of every random draw.")]
+FullDownload = Annotated[
+    bool,
+    typer.Option(
+        "--allow-full-download", help="Fetch a remote file whole if it cannot be read in part."
+    ),
+]
+Html = Annotated[str | None, typer.Option(help="Write the report to this file.")]
+Json = Annotated[
+    str | None, typer.Option(help="Write the record to this file; - for standard output.")
+]
+Debug = Annotated[bool, typer.Option(help="Show a traceback on an error.")]
 
 
 def _version(wanted: bool) -> bool:
@@ -58,64 +80,113 @@ def analyze(
     part: Annotated[
         str | None, typer.Option(help="Of a model with several tables: encoder, decoder, text …")
     ] = None,
-    view: Annotated[
-        str, typer.Option(help="raw, or effective: with the first LayerNorm folded in.")
-    ] = "raw",
-    rows: Annotated[
-        str | None, typer.Option(metavar="START:STOP", help="Only these positions.")
-    ] = None,
-    nulls: Annotated[int, typer.Option(help="Null tables drawn for each null model.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+    view: View = "raw",
+    rows: SomeRows = None,
+    nulls: Nulls = 200,
+    seed: Seed = 0,
     bar: Annotated[
         list[str] | None, typer.Option(metavar="CLAIM=VALUE", help="Change a claim's bar.")
     ] = None,
-    allow_full_download: Annotated[
-        bool,
-        typer.Option(
-            "--allow-full-download", help="Fetch a remote file whole if it cannot be read in part."
-        ),
-    ] = False,
-    html: Annotated[str | None, typer.Option(help="Write the report to this file.")] = None,
-    json: Annotated[
-        str | None, typer.Option(help="Write the record to this file; - for standard output.")
-    ] = None,
+    allow_full_download: FullDownload = False,
+    html: Html = None,
+    json: Json = None,
     save: Annotated[str | None, typer.Option(help="Save the study as NetCDF.")] = None,
-    debug: Annotated[bool, typer.Option(help="Show a traceback on an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Measure a position table and test what is claimed of such tables."""
     with _errors_on_one_line(debug=debug):
-        from poslens.files import check_writable
-
-        for path in (html, None if json == "-" else json, save):
-            if path is not None:
-                check_writable(path)
-        settings: dict[str, Any] = {"part": part, "view": view, "nulls": nulls, "seed": seed}
-        settings["rows"] = None if rows is None else _parsed_rows(rows)
-        settings["allow_full_download"] = allow_full_download
+        _check_outputs(html, json, save)
+        settings = _settings(view, rows, nulls, seed, allow_full_download)
         settings["bars"] = dict(_parsed_bar(text) for text in bar or [])
         with _progress() as progress:
             from poslens.analysis import analyze as run
 
-            study = run(source, progress=progress, **settings)
-        _deliver(study, html, json, save)
+            study = run(source, part=part, progress=progress, **settings)
+        # The files come first: what standard output says happened has then happened.
+        if save is not None:
+            study.save(save)
+        if _wrote_json_alone(study, html, json):
+            return
+        from poslens.report.terminal import claims_table
+
+        _print(claims_table(study))
 
 
-def _deliver(study: Study, html: str | None, json: str | None, save: str | None) -> None:
-    """Write the files first: what standard output says happened has then happened."""
-    if save is not None:
-        study.save(save)
+@app.command()
+def compare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Two or more, each as `analyze` takes it: models, tables, and encodings such as "
+            "alibi:heads=12.",
+            show_default=False,
+        ),
+    ],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What to call a source; once for each, in order."),
+    ] = None,
+    view: View = "raw",
+    rows: SomeRows = None,
+    nulls: Nulls = 200,
+    seed: Seed = 0,
+    allow_full_download: FullDownload = False,
+    html: Html = None,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    """Analyse several sources and show them side by side."""
+    with _errors_on_one_line(debug=debug):
+        _check_outputs(html, json)
+        settings = _settings(view, rows, nulls, seed, allow_full_download)
+        with _progress() as progress:
+            from poslens.comparison import compare as run
+
+            found = run(sources, labels=label or None, progress=progress, **settings)
+        if _wrote_json_alone(found, html, json):
+            return
+        from poslens.report.side_by_side import side_by_side
+
+        _print(side_by_side(found.studies, found.labels))
+
+
+def _check_outputs(html: str | None, json: str | None, save: str | None = None) -> None:
+    from poslens.files import check_writable
+
+    for path in (html, None if json == "-" else json, save):
+        if path is not None:
+            check_writable(path)
+
+
+def _settings(
+    view: str, rows: str | None, nulls: int, seed: int, allow_full_download: bool
+) -> dict[str, Any]:
+    return {
+        "view": view,
+        "rows": None if rows is None else _parsed_rows(rows),
+        "nulls": nulls,
+        "seed": seed,
+        "allow_full_download": allow_full_download,
+    }
+
+
+def _wrote_json_alone(found: Study | Comparison, html: str | None, json: str | None) -> bool:
+    """Write the files; whether the record went to standard output, where it stays alone."""
     if html is not None:
-        study.report(html)
+        found.report(html)
     if json == "-":
-        sys.stdout.write(study.to_json())
-        return
+        sys.stdout.write(found.to_json())
+        return True
     if json is not None:
-        study.to_json(json)
+        found.to_json(json)
+    return False
+
+
+def _print(shown: RenderableType) -> None:
     from rich.console import Console
 
-    from poslens.report.terminal import print_claims
-
-    print_claims(study, Console(soft_wrap=False, highlight=False))
+    Console(soft_wrap=False, highlight=False).print(shown, highlight=False)
 
 
 def _parsed_rows(text: str) -> tuple[int | None, int | None]:

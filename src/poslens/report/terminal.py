@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from poslens.claims.claim import Claim, Verdict
-from poslens.report import words
+from poslens.report import lines, words
 from poslens.study import Study
 
 WIDTH = 80
@@ -20,18 +20,6 @@ _NOTE_LINES = 3
 _NAME_LINES = 12
 _TITLE_LINES = 2
 _RECOGNISED_LINES = 6
-
-_COLOURS = {
-    Verdict.SUPPORTED: "bold green",
-    Verdict.CONTRADICTED: "bold red",
-    Verdict.INCONCLUSIVE: "bold yellow",
-    Verdict.NOT_APPLICABLE: "dim",
-}
-# For streams that cannot carry Unicode: what is lost is looks, not meaning.
-_ASCII = str.maketrans(
-    {"✓": "+", "✗": "x", "–": "-", "—": "-", "…": "~", "×": "x", "·": "|", "≤": "<=", "≥": ">="}
-    | {"─": "-", "²": "^2", "σ": "sigma", "ρ": "rho"}
-)
 
 
 def claims_table(study: Study) -> RenderableType:
@@ -57,12 +45,7 @@ class _ClaimsTable:
         width = min(WIDTH, options.max_width)
         for line in _lines(self.study, width):
             line.rstrip()
-            yield _in_ascii(line, width) if options.ascii_only else line
-
-
-def _in_ascii(line: Text, width: int) -> Text:
-    plain = line.plain.translate(_ASCII).encode("ascii", "replace").decode("ascii")
-    return Text(plain[:width], no_wrap=True)
+            yield lines.in_ascii(line, width) if options.ascii_only else line
 
 
 def _lines(study: Study, width: int) -> Iterator[Text]:
@@ -81,18 +64,20 @@ def _lines(study: Study, width: int) -> Iterator[Text]:
 
 def _header(study: Study, width: int) -> Iterator[Text]:
     uri = words.visible(study.source.uri)
-    yield from _wrapped(uri, width, 0, _TITLE_LINES, "bold", keep_end=True)
+    yield from lines.wrapped(uri, width, 0, _TITLE_LINES, "bold", keep_end=True)
     tensor = study.source.tensor
     named = [] if tensor is None or words.visible(tensor) in uri else [words.visible(tensor)]
     facts = " · ".join(named + words.table_facts(study))
-    yield from _wrapped(facts, width, 0, _TITLE_LINES, "", keep_end=True)
+    yield from lines.wrapped(facts, width, 0, _TITLE_LINES, "", keep_end=True)
     if study.recognised:
-        yield from _wrapped(words.visible(study.recognised), width, 0, _RECOGNISED_LINES, "dim")
+        yield from lines.wrapped(
+            words.visible(study.recognised), width, 0, _RECOGNISED_LINES, "dim"
+        )
     counts = [(verdict, count) for verdict, count in words.verdict_counts(study) if count]
     summary = Text(" · ").join(
-        Text(f"{count} {verdict}", _COLOURS[verdict]) for verdict, count in counts
+        Text(f"{count} {verdict}", lines.COLOURS[verdict]) for verdict, count in counts
     )
-    yield _cut(summary, width)
+    yield lines.cut(summary, width)
 
 
 def _columns(claims: list[Claim], width: int) -> tuple[int, ...]:
@@ -129,31 +114,23 @@ def _cells(claim: Claim) -> tuple[str, str, str, str, str]:
 
 def _claim_line(columns: tuple[int, ...], claim: Claim) -> Text:
     line = _row(columns, _cells(claim), "")
-    line.stylize(_COLOURS[claim.verdict], 0, columns[0])
+    line.stylize(lines.COLOURS[claim.verdict], 0, columns[0])
     return line
 
 
 def _row(columns: tuple[int, ...], cells: tuple[str, ...], style: str) -> Text:
     right_aligned = (2,)
     parts = [
-        _fitted(cell, size, right=column in right_aligned)
+        lines.fitted(cell, size, right=column in right_aligned)
         for column, (cell, size) in enumerate(zip(cells, columns, strict=True))
     ]
     return Text("  ".join(parts), style, no_wrap=True)
 
 
-def _fitted(text: str, size: int, *, right: bool = False) -> str:
-    """Text in exactly ``size`` cells, cut with an ellipsis where it is too long."""
-    length = cell_len(text)
-    if length > size:
-        return set_cell_size(set_cell_size(text, size - 1) + "…", size)
-    return " " * (size - length) + text if right else text + " " * (size - length)
-
-
 def _reading(claim: Claim, width: int) -> Iterator[Text]:
     null = words.null_text(claim)
     parts = [part for part in (null and f"null {null}", words.visible(claim.note)) if part]
-    yield from _wrapped(" · ".join(parts), width, _INDENT, _NOTE_LINES, "dim")
+    yield from lines.wrapped(" · ".join(parts), width, _INDENT, _NOTE_LINES, "dim")
 
 
 def _inapplicable(study: Study, width: int) -> Iterator[Text]:
@@ -165,57 +142,5 @@ def _inapplicable(study: Study, width: int) -> Iterator[Text]:
     yield Text(f"{sign} {Verdict.NOT_APPLICABLE}"[:width], "dim", no_wrap=True)
     for reason, claims in reasons.items():
         names = ", ".join(words.visible(claim.id) for claim in claims)
-        yield from _wrapped(names, width, _INDENT, _NAME_LINES, "")
-        yield from _wrapped(words.visible(reason), width, 2 * _INDENT, _NOTE_LINES, "dim")
-
-
-def _wrapped(
-    text: str, width: int, indent: int, most: int, style: str, *, keep_end: bool = False
-) -> Iterator[Text]:
-    """Text in at most ``most`` lines; what does not fit is cut with an ellipsis.
-
-    The end of a path says more than its beginning: ``keep_end`` cuts at the front.
-    """
-    room = max(1, width - indent)
-    if not text:
-        return
-    pieces = _split(text, room)
-    if len(pieces) > most and keep_end:
-        pieces = pieces[-most:]
-        pieces[0] = "…" + set_cell_size(pieces[0][1:], room - 1)
-    elif len(pieces) > most:
-        # Cut even where the last line has room: an ellipsis says that more was to come.
-        last = set_cell_size(pieces[most - 1].rstrip(), min(room - 1, cell_len(pieces[most - 1])))
-        pieces = [*pieces[: most - 1], last.rstrip() + "…"]
-    for piece in pieces:
-        yield Text(" " * indent + piece.rstrip(), style, no_wrap=True)
-
-
-def _split(text: str, room: int) -> list[str]:
-    """Lines of at most ``room`` cells, broken at spaces, and within a word that is too long."""
-    lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_len(joined) <= room:
-            lines[-1] = joined
-            continue
-        if not lines[-1]:
-            lines.pop()
-        lines += _chopped(word, room)
-    return lines
-
-
-def _chopped(word: str, room: int) -> list[str]:
-    pieces, piece = [], ""
-    for character in word:
-        if piece and cell_len(piece + character) > room:
-            pieces.append(piece)
-            piece = ""
-        piece += character
-    return [*pieces, piece]
-
-
-def _cut(text: Text, width: int) -> Text:
-    text.truncate(width, overflow="ellipsis")
-    text.no_wrap = True
-    return text
+        yield from lines.wrapped(names, width, _INDENT, _NAME_LINES, "")
+        yield from lines.wrapped(words.visible(reason), width, 2 * _INDENT, _NOTE_LINES, "dim")

@@ -35,6 +35,12 @@ BAND_EDGE = "rgba(106,112,119,0.55)"
 BLUE = "#0072b2"
 VERMILION = "#d55e00"
 GREEN = "#009e73"
+PURPLE = "#cc79a7"
+
+# One for each source of a comparison, then again in other dashes: the remaining two of Okabe and
+# Ito's are too pale for a line on white paper.
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, INK)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 # Viridis without its ends, which vanish on dark and on white paper.
 SEQUENTIAL = [
