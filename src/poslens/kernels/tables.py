@@ -9,6 +9,7 @@ from poslens.attention import (
     factored_sums,
     kernel_picture,
     measures_of_sums,
+    relative_picture,
     with_relative,
 )
 from poslens.axes import HeadOffsets, Rows
@@ -41,13 +42,15 @@ def table_kernels(
     """
     factors = table_factors(rows, block)
     sums = factored_sums(factors.queries, factors.keys, causal=block.causal)
+    picture = kernel_picture(factors.queries, factors.keys, causal=block.causal)
     if beside is not None:
         sums = with_relative(sums, beside)
+        picture = picture + relative_picture(beside, causal=block.causal)
     measures: KernelMeasures = measures_of_sums(sums)
     return Kernels(
         layers=(block.layer,),
         measures=(measures,),
-        picture=kernel_picture(factors.queries, factors.keys, causal=block.causal),
+        picture=picture,
         factors=factors if beside is None else None,
         context=context,
         note="" if beside is None else "the bias by distance is part of it",
