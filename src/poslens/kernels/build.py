@@ -57,7 +57,7 @@ def kernels_of(
         Of the tokens and the reordering by which `Kernels.order` is measured.
     """
     if isinstance(opened, NamedEncoding):
-        return named_kernels(opened.spec)
+        return named_kernels(opened.spec, None if table is None else table.rows)
     if not isinstance(opened, Checkpoint) or opened.config is None or description is None:
         return Kernels(reason=NO_CONFIG)
     model = _Model(opened, description, part, seed)
