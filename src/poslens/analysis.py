@@ -17,7 +17,7 @@ from poslens.checkpoints.load import table_of
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter
-from poslens.checkpoints.sources import Opened, open_any
+from poslens.checkpoints.sources import NamedEncoding, Opened, open_any
 from poslens.claims import decide_all
 from poslens.claims.decide import check_bars
 from poslens.claims.evidence import Evidence, KernelEvidence
@@ -168,9 +168,12 @@ def _kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
         shares=() if first is None else first.relative_share,
         peaks=() if first is None else first.peak_offset,
         relative=kernels.relative,
-        trained=isinstance(opened, Checkpoint),
+        trained=not isinstance(opened, NamedEncoding),
         order=kernels.order,
-        reason=kernels.reason or "an encoding by itself has none",
+        reason=kernels.reason,
+        order_reason=kernels.order_reason
+        or kernels.reason
+        or "speaks of a model's attention; an encoding by itself has none",
     )
 
 
