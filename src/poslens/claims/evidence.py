@@ -11,7 +11,6 @@ from poslens.axes import Rows
 from poslens.claims.null_draws import NullDraws
 from poslens.geometry.table import TableMeasures
 
-
 _TABLE_ALONE = "needs the model's attention; a position table alone does not decide it"
 
 

@@ -93,9 +93,7 @@ class _Model:
             bias=None if beside is None else _pairs(beside, count, causal=block.causal),
         )
         content = self._content(count, table)
-        return _with_order(
-            found, lambda: order_deviations(block, content, positions, self.seed)
-        )
+        return _with_order(found, lambda: order_deviations(block, content, positions, self.seed))
 
     def _content(self, count: int, table: PositionTable | None, width: int = 0) -> Rows:
         """Return vectors of tokens drawn with the seed; of a normal distribution without any."""
