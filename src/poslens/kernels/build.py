@@ -66,7 +66,7 @@ def kernels_of(
     try:
         return model.of_table(table) if table is not None else model.of_schemes()
     except PosLensError as error:
-        return Kernels(reason=str(error.problem), context=description.context)
+        return Kernels(reason=str(error), context=description.context)
 
 
 class _Model:
@@ -176,7 +176,7 @@ class _Model:
         try:
             block = self._block(rotations[0].layers[0])
         except PosLensError as error:
-            reason = str(error.problem)
+            reason = str(error)
         return rotation_kernels(rotations, block, self.length, self.context, reason)
 
     def _buckets(self, record: BucketedBias) -> Kernels:
@@ -204,7 +204,7 @@ def _with_order(found: Kernels, measure: Callable[[], tuple[float, float] | None
     try:
         order = measure()
     except PosLensError as error:
-        return replace(found, order_reason=str(error.problem))
+        return replace(found, order_reason=str(error))
     return replace(found, order=order, order_reason="" if order else found.reason or NO_ORDER)
 
 

@@ -79,7 +79,9 @@ def order_deviations(
     return deviations[0], deviations[1]
 
 
-def attend(block: AttentionBlock, content: Rows, positions: Positions) -> Rows:
+def attend(
+    block: AttentionBlock, content: Float[np.ndarray, "position width"], positions: Positions
+) -> Float[np.ndarray, "position dim"]:
     """Return the output of a block's attention, every token seeing every other."""
     rows = content if positions.table is None else content + positions.table
     seen = block.block_input(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from poslens.attention import (
     KernelMeasures,
@@ -80,7 +81,9 @@ def table_factors(rows: Rows, block: AttentionBlock) -> Factors:
     return Factors(queries, keys)
 
 
-def folded(rows: Rows, block: AttentionBlock) -> Rows:
+def folded(
+    rows: Float[np.ndarray, "position width"], block: AttentionBlock
+) -> Float[np.ndarray, "position dim"]:
     """Return the effective table: what the projections see of it, normalisation frozen.
 
     A norm's division depends on the token as well; what is left of it is linear: centred over
