@@ -17,7 +17,6 @@ from poslens.kernels.result import Factors, Kernels
 from poslens.kernels.rotations import bands_of, wavelengths_of
 
 DEFAULT_LENGTH = 512
-LEAST_LENGTH = 3
 
 
 def named_kernels(spec: EncodingSpec, rows: Rows | None = None) -> Kernels:
@@ -36,7 +35,7 @@ def named_kernels(spec: EncodingSpec, rows: Rows | None = None) -> Kernels:
         If a setting of the encoding does not fit its length.
     """
     encoding = spec.encoding
-    length = max(spec.length or DEFAULT_LENGTH, LEAST_LENGTH)
+    length = spec.length or DEFAULT_LENGTH
     if isinstance(encoding, AddsTable):
         vectors = (encoding.table(np.arange(length)) if rows is None else rows)[None]
         factors = Factors(vectors / np.sqrt(vectors.shape[2]), vectors)
