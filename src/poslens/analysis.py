@@ -164,16 +164,17 @@ def _origin(table: PositionTable) -> Opened | None:
 
 def _kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
     first = kernels.measures[0] if kernels.measures else None
+    named = isinstance(opened, NamedEncoding)
     return KernelEvidence(
         shares=() if first is None else first.relative_share,
         peaks=() if first is None else first.peak_offset,
         relative=kernels.relative,
-        trained=not isinstance(opened, NamedEncoding),
+        trained=not named,
         order=kernels.order,
         reason=kernels.reason,
-        order_reason=kernels.order_reason
-        or kernels.reason
-        or "speaks of a model's attention; an encoding by itself has none",
+        order_reason="speaks of a model's attention; an encoding by itself has none"
+        if named
+        else kernels.order_reason or kernels.reason,
     )
 
 
