@@ -37,7 +37,8 @@ def biases(model: hf.PreTrainedModel) -> tuple[np.ndarray, np.ndarray, Any]:
         three = attention.query_key_value.bias.detach().reshape(6, 3, -1)
         return three[:, 0], three[:, 1], attention
     size = model.layers[0].self_attn.head_dim
-    query, key = (one.bias.detach().reshape(-1, size) for one in (attention.q_proj, attention.k_proj))
+    two = (attention.q_proj, attention.k_proj)
+    query, key = (one.bias.detach().reshape(-1, size) for one in two)
     return query, key.repeat_interleave(len(query) // len(key), 0), attention
 
 

@@ -52,9 +52,7 @@ def test_the_sums_of_two_parts(length: int, causal: bool, seed: int) -> None:
     assert_allclose(found.energy, ((K - means[..., None]) ** 2 * pairs).sum((1, 2)), rtol=1e-9)
     measures = measures_of_sums(found)
     assert_allclose(measures.profile, profile_by_hand(K, causal=causal), rtol=0, atol=1e-11)
-    assert_allclose(
-        measures.relative_share, shares_by_hand(K, causal=causal), rtol=1e-9, atol=1e-9
-    )
+    assert_allclose(measures.relative_share, shares_by_hand(K, causal=causal), rtol=1e-9, atol=1e-9)
 
 
 @given(length=lengths, causal=both, seed=seeds)
