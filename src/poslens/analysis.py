@@ -17,7 +17,7 @@ from poslens.checkpoints.load import table_of
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.remote.meter import Meter
-from poslens.checkpoints.sources import Opened, open_any
+from poslens.checkpoints.sources import NamedEncoding, Opened, open_any
 from poslens.claims import decide_all
 from poslens.claims.decide import check_bars
 from poslens.claims.evidence import Evidence, KernelEvidence
@@ -164,13 +164,17 @@ def _origin(table: PositionTable) -> Opened | None:
 
 def _kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
     first = kernels.measures[0] if kernels.measures else None
+    named = isinstance(opened, NamedEncoding)
     return KernelEvidence(
         shares=() if first is None else first.relative_share,
         peaks=() if first is None else first.peak_offset,
         relative=kernels.relative,
-        trained=isinstance(opened, Checkpoint),
+        trained=not named,
         order=kernels.order,
-        reason=kernels.reason or "an encoding by itself has none",
+        reason=kernels.reason,
+        order_reason="speaks of a model's attention; an encoding by itself has none"
+        if named
+        else kernels.order_reason or kernels.reason,
     )
 
 

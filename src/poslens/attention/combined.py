@@ -7,6 +7,7 @@ import numpy as np
 from poslens.attention.relative import relative_sums
 from poslens.attention.sums import KernelSums
 from poslens.axes import HeadOffsets
+from poslens.errors import TableError
 
 
 def with_relative(sums: KernelSums, profiles: HeadOffsets) -> KernelSums:
@@ -25,8 +26,15 @@ def with_relative(sums: KernelSums, profiles: HeadOffsets) -> KernelSums:
     Raises
     ------
     TableError
-        See `poslens.attention.validate.check_profiles`.
+        If the two differ in heads or offsets; see `poslens.attention.validate.check_profiles`.
     """
+    if np.shape(profiles) != sums.diagonals.shape:
+        raise TableError(
+            "the two parts of a kernel do not fit together",
+            expected=f"shape {sums.diagonals.shape}, (head, offset)",
+            got=f"shape {np.shape(profiles)}",
+            remedy="take both from the same layer and the same positions",
+        )
     beside = relative_sums(profiles, causal=sums.causal)
     f = profiles - profiles.mean(axis=1, keepdims=True)
     return KernelSums(

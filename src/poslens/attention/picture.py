@@ -39,6 +39,12 @@ class KernelPicture:
         """Averages of the row-centred kernel, which is what softmax sees."""
         return np.asarray(self.means - self.row_means)
 
+    def __add__(self, other: KernelPicture) -> KernelPicture:
+        """Return the picture of the sum of two kernels over the same blocks."""
+        return KernelPicture(
+            self.means + other.means, self.row_means + other.row_means, self.starts
+        )
+
 
 def kernel_picture(queries: Queries, keys: Keys, *, causal: bool, most: int = 64) -> KernelPicture:
     """Return K_h(t, s) = q_t·k_s averaged over at most ``most`` × ``most`` blocks, in O(L·d_k).

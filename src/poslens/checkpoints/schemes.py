@@ -244,12 +244,15 @@ class RelativeTable:
         The tensors that hold them; none where the container lacks them.
     acts_on
         What they enter, for people: ``"queries against positions"`` and so on.
+    meets_keys
+        Of Shaw's: whether keys meet them as well as queries.
     """
 
     kind: Literal["Shaw relative keys", "disentangled attention", "window bias"]
     distances: int
     tensors: tuple[str, ...]
     acts_on: str
+    meets_keys: bool = False
 
     @property
     def word(self) -> str:

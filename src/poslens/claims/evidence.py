@@ -11,6 +11,8 @@ from poslens.axes import Rows
 from poslens.claims.null_draws import NullDraws
 from poslens.geometry.table import TableMeasures
 
+_TABLE_ALONE = "needs the model's attention; a position table alone does not decide it"
+
 
 class NotApplicableError(Exception):
     """The model lacks what a claim speaks of; the text says what."""
@@ -33,7 +35,9 @@ class KernelEvidence:
     order
         How far attention is from commuting with a reordering, without positions and with them.
     reason
-        Why something is not known.
+        Why ``shares`` are not known.
+    order_reason
+        Why ``order`` is not.
     """
 
     shares: tuple[float | None, ...] = ()
@@ -41,7 +45,8 @@ class KernelEvidence:
     relative: bool = False
     trained: bool = True
     order: tuple[float, float] | None = None
-    reason: str = "a position table alone does not decide it"
+    reason: str = _TABLE_ALONE
+    order_reason: str = _TABLE_ALONE
 
     def known_shares(self) -> np.ndarray:
         """Return the shares of the heads whose kernel varies along its rows, at least one.
@@ -52,7 +57,7 @@ class KernelEvidence:
             If there is none.
         """
         if not self.shares:
-            raise NotApplicableError(f"needs the model's attention projections; {self.reason}")
+            raise NotApplicableError(self.reason)
         known = np.array([share for share in self.shares if share is not None])
         if not known.size:
             raise NotApplicableError("the kernel of every head is constant along its rows")

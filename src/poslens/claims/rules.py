@@ -129,7 +129,7 @@ def _smaller_side(evidence: Evidence) -> float:
 def _order_deviation(evidence: Evidence) -> float:
     order = evidence.kernel.order
     if order is None:
-        raise NotApplicableError(f"needs the model's attention; {evidence.kernel.reason}")
+        raise NotApplicableError(evidence.kernel.order_reason)
     without, with_positions = order
     # A block that tells the order with its positions taken away is not what the claim speaks of.
     return with_positions if without <= BLIND else 0.0

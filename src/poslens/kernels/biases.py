@@ -61,13 +61,21 @@ def shaw_profile(
 ) -> HeadOffsets:
     """Return q̄ᵀ a_{s-t} ÷ √d_k with the query bias as mean query.
 
+    Where keys meet the vectors too (BERT's ``relative_key_query``), k̄ᵀ a_{s-t} ÷ √d_k is added,
+    with the key bias as mean key.
+
     Raises
     ------
     TableError
         If the tensor cannot be used.
+    SettingError
+        If its vectors do not fit the heads.
     """
     stored = position_rows(tensors.read(record.tensors[0]), 0, tensors.shown)
     # BERT's rows are by t - s, from -(L-1) to L-1.
     encoding = Shaw(stored[::-1], before=stored.shape[0] // 2)
     at = offsets(length, causal=block.causal)
-    return np.asarray(encoding.profile(block.query_bias, at) * block.scale)
+    met = block.query_bias
+    if record.meets_keys:
+        met = met + np.repeat(block.key_bias, block.shared_by, axis=0)
+    return encoding.profile(met, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,7 @@ from poslens.kernels.tables import table_kernels
 # A kernel of distance alone says at two thousand positions what it says at a hundred thousand.
 MOST_POSITIONS = 2048
 
+NO_ORDER = "what its scheme does to tokens is not computed here"
 NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
 
 
@@ -57,14 +59,14 @@ def kernels_of(
         Of the tokens and the reordering by which `Kernels.order` is measured.
     """
     if isinstance(opened, NamedEncoding):
-        return named_kernels(opened.spec)
+        return named_kernels(opened.spec, None if table is None else table.rows)
     if not isinstance(opened, Checkpoint) or opened.config is None or description is None:
         return Kernels(reason=NO_CONFIG)
     model = _Model(opened, description, part, seed)
     try:
         return model.of_table(table) if table is not None else model.of_schemes()
     except PosLensError as error:
-        return Kernels(reason=str(error.problem), context=description.context)
+        return Kernels(reason=str(error), context=description.context)
 
 
 class _Model:
@@ -91,7 +93,7 @@ class _Model:
             bias=None if beside is None else _pairs(beside, count, causal=block.causal),
         )
         content = self._content(count, table)
-        return replace(found, order=order_deviations(block, content, positions, self.seed))
+        return _with_order(found, lambda: order_deviations(block, content, positions, self.seed))
 
     def _content(self, count: int, table: PositionTable | None, width: int = 0) -> Rows:
         """Return vectors of tokens drawn with the seed; of a normal distribution without any."""
@@ -112,15 +114,11 @@ class _Model:
         return None
 
     def of_schemes(self) -> Kernels:
-        found = self._known()
-        try:
-            return replace(found, order=self._order())
-        except PosLensError:
-            return found
+        return _with_order(self._known(), self._order)
 
     def _order(self) -> tuple[float, float] | None:
         """Measure what the first block's attention knows of order; None where nothing acts."""
-        block = self._block()
+        block = self._block(part=self._meant_part())
         for record in self.schemes:
             positions = self._acting(record, block)
             if positions is not None:
@@ -178,7 +176,7 @@ class _Model:
         try:
             block = self._block(rotations[0].layers[0])
         except PosLensError as error:
-            reason = str(error.problem)
+            reason = str(error)
         return rotation_kernels(rotations, block, self.length, self.context, reason)
 
     def _buckets(self, record: BucketedBias) -> Kernels:
@@ -192,8 +190,22 @@ class _Model:
     def _meant(self, record: BucketedBias) -> bool:
         return bool(record.tensors) and not record.gated and self.part in (None, record.part)
 
-    def _block(self, layer: int = 0) -> AttentionBlock:
-        return read_block(self.checkpoint, self.part, layer)
+    def _meant_part(self) -> str | None:
+        """The stack whose kernels are taken: the first that has buckets, if none was chosen."""
+        meant = (r for r in self.schemes if isinstance(r, BucketedBias) and self._meant(r))
+        return self.part or next((record.part for record in meant), None)
+
+    def _block(self, layer: int = 0, part: str | None = None) -> AttentionBlock:
+        return read_block(self.checkpoint, part or self.part, layer)
+
+
+def _with_order(found: Kernels, measure: Callable[[], tuple[float, float] | None]) -> Kernels:
+    """Add what attention knows of order, or why it is not known; the kernels stay either way."""
+    try:
+        order = measure()
+    except PosLensError as error:
+        return replace(found, order_reason=str(error))
+    return replace(found, order=order, order_reason="" if order else found.reason or NO_ORDER)
 
 
 def _width(block: AttentionBlock) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from poslens.attention import factored_kernel, kernel_picture, offsets
-from poslens.axes import HeadOffsets
+from poslens.axes import HeadOffsets, Rows
 from poslens.encodings import T5, AddsTable, Alibi, Nope, Rope, Shaw
 from poslens.encodings.spec import EncodingSpec
 from poslens.kernels.biases import profile_kernels
@@ -17,11 +17,17 @@ from poslens.kernels.result import Factors, Kernels
 from poslens.kernels.rotations import bands_of, wavelengths_of
 
 DEFAULT_LENGTH = 512
-LEAST_LENGTH = 3
 
 
-def named_kernels(spec: EncodingSpec) -> Kernels:
+def named_kernels(spec: EncodingSpec, rows: Rows | None = None) -> Kernels:
     """Return the kernels of an encoding by itself.
+
+    Parameters
+    ----------
+    spec
+        What the string names.
+    rows
+        Of its table, those that are analysed, shape (position, dim); None for all.
 
     Raises
     ------
@@ -29,10 +35,10 @@ def named_kernels(spec: EncodingSpec) -> Kernels:
         If a setting of the encoding does not fit its length.
     """
     encoding = spec.encoding
-    length = max(spec.length or DEFAULT_LENGTH, LEAST_LENGTH)
+    length = spec.length or DEFAULT_LENGTH
     if isinstance(encoding, AddsTable):
-        rows = encoding.table(np.arange(length))[None]
-        factors = Factors(rows / np.sqrt(rows.shape[2]), rows)
+        vectors = (encoding.table(np.arange(length)) if rows is None else rows)[None]
+        factors = Factors(vectors / np.sqrt(vectors.shape[2]), vectors)
         return Kernels(
             layers=(0,),
             measures=(factored_kernel(factors.queries, factors.keys, causal=False),),

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from poslens.axes import PairBias, Rows
 from poslens.checkpoints.blocks import AttentionBlock
+from poslens.errors import UndefinedMeasureError
 
 TOKENS = 64  # enough that the deviation does not hang on a few of them
 
@@ -57,17 +58,30 @@ def order_deviations(
         What the model does with positions.
     seed
         Of the reordering.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If attention gives zeros, or what is not finite.
     """
     order = np.random.default_rng(seed).permutation(content.shape[0])
     deviations = []
     for acting in (Positions(), positions):
         plain = attend(block, content, acting)[order]
         moved = attend(block, content[order], acting)
-        deviations.append(float(np.linalg.norm(moved - plain) / np.linalg.norm(plain)))
+        size = float(np.linalg.norm(plain))
+        if size == 0 or not np.isfinite(size):
+            raise UndefinedMeasureError(
+                "the first block's attention gives "
+                + ("zeros for every token" if size == 0 else "numbers that are not finite")
+            )
+        deviations.append(float(np.linalg.norm(moved - plain)) / size)
     return deviations[0], deviations[1]
 
 
-def attend(block: AttentionBlock, content: Rows, positions: Positions) -> Rows:
+def attend(
+    block: AttentionBlock, content: Float[np.ndarray, "position width"], positions: Positions
+) -> Float[np.ndarray, "position dim"]:
     """Return the output of a block's attention, every token seeing every other."""
     rows = content if positions.table is None else content + positions.table
     seen = block.block_input(rows)

@@ -48,6 +48,8 @@ class Kernels:
     order
         How far the first block's attention is from not telling the order of its tokens, without
         positions and with them (`poslens.kernels.order`); None where it cannot be read.
+    order_reason
+        Why it cannot.
     reason
         Why there are no measures.
     note
@@ -63,5 +65,6 @@ class Kernels:
     bands: Bands | None = None
     context: int | None = None
     order: tuple[float, float] | None = None
+    order_reason: str = ""
     reason: str = ""
     note: str = ""

@@ -82,24 +82,24 @@ def rotation_kernels(
         Why there is no block.
     """
     named: list[tuple[str, PerPlane]] = []
-    ropes: list[Rope] = []
-    for record in records:
+    first: Rope | None = None  # the one that the block is turned by
+    for index, record in enumerate(records):
         try:
             rope = rope_of(record, context)
         except SettingError as error:
             reason = reason or str(error)
             continue
-        ropes.append(rope)
+        first = rope if index == 0 else first
         named.append((f"base {record.base:.10g}", wavelengths_of(rope, context)))
     known = Kernels(relative=True, wavelengths=tuple(named), context=context)
-    if block is None or not ropes:
+    if block is None or first is None:
         return _without(known, reason)
     if block.query_norm is not None or block.key_norm is not None:
         return _without(known, "queries and keys are normalised; their means need text")
     if not {"query", "key"} <= block.biased:
         return _without(known, NO_MEANS)
     keys = np.repeat(block.key_bias, block.shared_by, axis=0)
-    bands = bands_of(ropes[0], block.query_bias, keys, block.scale)
+    bands = bands_of(first, block.query_bias, keys, block.scale)
     profiles = bands.profile(offsets(length, causal=block.causal))
     return Kernels(
         layers=(block.layer,),

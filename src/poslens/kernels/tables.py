@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from poslens.attention import (
     KernelMeasures,
     factored_sums,
     kernel_picture,
     measures_of_sums,
+    relative_picture,
     with_relative,
 )
 from poslens.axes import HeadOffsets, Rows
@@ -41,13 +43,15 @@ def table_kernels(
     """
     factors = table_factors(rows, block)
     sums = factored_sums(factors.queries, factors.keys, causal=block.causal)
+    picture = kernel_picture(factors.queries, factors.keys, causal=block.causal)
     if beside is not None:
         sums = with_relative(sums, beside)
+        picture = picture + relative_picture(beside, causal=block.causal)
     measures: KernelMeasures = measures_of_sums(sums)
     return Kernels(
         layers=(block.layer,),
         measures=(measures,),
-        picture=kernel_picture(factors.queries, factors.keys, causal=block.causal),
+        picture=picture,
         factors=factors if beside is None else None,
         context=context,
         note="" if beside is None else "the bias by distance is part of it",
@@ -77,7 +81,9 @@ def table_factors(rows: Rows, block: AttentionBlock) -> Factors:
     return Factors(queries, keys)
 
 
-def folded(rows: Rows, block: AttentionBlock) -> Rows:
+def folded(
+    rows: Float[np.ndarray, "position width"], block: AttentionBlock
+) -> Float[np.ndarray, "position dim"]:
     """Return the effective table: what the projections see of it, normalisation frozen.
 
     A norm's division depends on the token as well; what is left of it is linear: centred over

@@ -50,7 +50,15 @@ class ShawEntry:
         distances = 2 * config.count(512, "max_position_embeddings") - 1
         names = matching(tensors, r"attention(?:\.self)?\.distance_embedding\.weight")
         require_rows(config, tensors, names, distances)
-        return [RelativeTable("Shaw relative keys", distances, names, _SHAW_ACTS_ON[kind])]
+        return [
+            RelativeTable(
+                "Shaw relative keys",
+                distances,
+                names,
+                _SHAW_ACTS_ON[kind],
+                meets_keys=kind == "relative_key_query",
+            )
+        ]
 
 
 @dataclass(frozen=True)

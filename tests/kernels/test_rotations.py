@@ -1,0 +1,156 @@
+"""Kernels of RoPE from biases against the model's own rotary functions at every pair."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from kernel_matrices import allowed, spread
+from kernel_models import BASIC, LENGTH, build, kernels, profile_of, saved, studied
+from numpy.testing import assert_allclose
+
+WIDE = BASIC | {"hidden_size": 60, "num_key_value_heads": 3}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10_000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": LENGTH,
+}
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("qwen2", "qwen2", WIDE),
+    ("qwen2-yarn", "qwen2", WIDE | {"rope_parameters": YARN, "max_position_embeddings": 171}),
+    ("gpt_neox", "gpt_neox", BASIC | {"hidden_size": 72, "rotary_pct": 0.5}),
+    ("phi", "phi", BASIC | {"hidden_size": 72, "partial_rotary_factor": 0.5}),
+    ("starcoder2", "starcoder2", WIDE | {"use_bias": True}),
+]
+
+
+def biases(model: hf.PreTrainedModel) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Biases of queries and keys, shape (head, d_head), and the attention that they are of."""
+    attention = getattr(model.layers[0], "self_attn", None) or model.layers[0].attention
+    if hasattr(attention, "query_key_value"):
+        three = attention.query_key_value.bias.detach().reshape(6, 3, -1)
+        return three[:, 0], three[:, 1], attention
+    size = model.layers[0].self_attn.head_dim
+    two = (attention.q_proj, attention.k_proj)
+    query, key = (one.bias.detach().reshape(-1, size) for one in two)
+    return query, key.repeat_interleave(len(query) // len(key), 0), attention
+
+
+def rotated_products(model: hf.PreTrainedModel, length: int) -> np.ndarray:
+    """K at [head, t, s], from the biases at every position, turned as the model turns."""
+    query, key, attention = biases(model)
+    at = torch.arange(length)[None]
+    cos, sin = model.rotary_emb(torch.zeros(1, length, 1), at)
+    turn = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    q, k = (one[None, :, None].expand(-1, -1, length, -1) for one in (query, key))
+    r = cos.shape[-1]
+    turned = turn(q[..., :r], k[..., :r], cos, sin)
+    q, k = (torch.cat([one, all_[..., r:]], -1) for one, all_ in zip(turned, (q, k), strict=True))
+    return (q.double() @ k.double().transpose(2, 3) * attention.scaling)[0].numpy()
+
+
+@pytest.mark.parametrize(("name", "family", "values"), CASES, ids=[one[0] for one in CASES])
+def test_the_profile_at_every_offset(
+    name: str, family: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    model = build(family, values)
+    study = studied(saved(model, tmp_path))
+    length = values["max_position_embeddings"]
+    want, found = rotated_products(model, length), profile_of(study)
+    assert found.shape == (6, length)
+    pairs = allowed(length, causal=True)
+    # The model turns in float32.
+    size = np.abs(want).max()
+    assert_allclose(spread(found, length)[:, pairs], want[:, pairs], rtol=0, atol=1e-5 * size)
+    assert np.ptp(found, axis=1).min() > 0.1 * size
+    assert_allclose(study.measures["kernel.relative_share"], 1, rtol=0, atol=1e-9)
+    assert study.measures["kernel.symmetry"] == [None] * 6
+    claim = study.claim("relative.distance_only")
+    assert claim.verdict == "supported"
+    assert study.claim("attention.learns_distance").verdict == "not applicable"
+
+    waves = study.data["kernel.wavelength"].values[0]
+    assert_allclose(waves, 2 * np.pi / model.rotary_emb.inv_freq.numpy(), rtol=1e-6)
+    assert study.data["kernel.band_energy"].values.shape == (6, waves.size)
+    assert study.data["kernel.context"].values == length
+    without, with_positions = kernels(tmp_path).order
+    assert without <= 1e-12
+    assert with_positions > 1e-3
+
+
+def test_yarn_lengthens_what_it_turns(tmp_path: Path) -> None:
+    model = build("qwen2", WIDE, rope_parameters=YARN, max_position_embeddings=171)
+    factor = model.rotary_emb.attention_scaling
+    assert factor > 1.1
+    query, key, attention = biases(model)
+    at_zero = factor**2 * (query * key).double().sum(1) * attention.scaling
+    found = profile_of(studied(saved(model, tmp_path)))
+    assert_allclose(found[:, -1], at_zero.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "reason"),
+    [
+        ("llama", WIDE, "no biases of queries and keys, and their means need text"),
+        ("qwen3", WIDE | {"head_dim": 14}, "normalised; their means need text"),
+    ],
+)
+def test_without_biases_there_are_wavelengths(
+    family: str, values: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    model = build(family, values)
+    study = studied(saved(model, tmp_path))
+    for name in ("profile", "relative_share", "half_distance", "symmetry", "peak_offset"):
+        assert study.measures[f"kernel.{name}"] is None
+        assert study.undefined[f"kernel.{name}"].endswith(reason)
+    assert set(study.data) == {"kernel.context", "kernel.wavelength"}
+    waves = study.data["kernel.wavelength"].values
+    assert_allclose(waves[0], 2 * np.pi / model.rotary_emb.inv_freq.numpy(), rtol=1e-6)
+    assert study.claim("relative.distance_only").note.endswith(reason)
+    order = study.claim("order.blind_without_position")
+    assert order.verdict == "supported"  # which needs no means
+
+
+def test_gemma_3_turns_in_two_ways(tmp_path: Path) -> None:
+    rotary = {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
+    }
+    values = WIDE | {"head_dim": 10, "num_hidden_layers": 7, "rope_parameters": rotary}
+    model = build("gemma3_text", values)
+    study = studied(saved(model, tmp_path))
+    waves = study.data["kernel.wavelength"]
+    found = dict(zip(waves.coords["rotation"].tolist(), waves.values, strict=True))
+    assert found.keys() == {"base 10000", "base 1000000"}
+    for name, kind in (("base 10000", "sliding_attention"), ("base 1000000", "full_attention")):
+        frequencies = getattr(model.rotary_emb, f"{kind}_inv_freq").numpy()
+        assert_allclose(found[name], 2 * np.pi / frequencies, rtol=1e-6)
+    assert "normalised" in study.undefined["kernel.profile"]
+    assert kernels(tmp_path).order[0] <= 1e-12
+
+
+def test_a_scaling_that_is_unknown_is_said(tmp_path: Path) -> None:
+    folder = saved(
+        build("qwen2", WIDE), tmp_path, rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}
+    )
+    study = studied(folder)
+    assert "spiral" in study.undefined["kernel.profile"]
+    assert "kernel.wavelength" not in study.data
+
+
+def test_projections_that_the_config_does_not_describe(tmp_path: Path) -> None:
+    study = studied(saved(build("qwen2", WIDE), tmp_path, num_attention_heads=30))
+    reason = study.undefined["kernel.profile"]
+    assert "k_proj" in reason
+    assert "expected shape (6, 60)" in reason
+    assert "got shape (30, 60)" in reason
+    assert "kernel.wavelength" in study.data
+    claim = study.claim("order.blind_without_position")
+    assert claim.verdict == "not applicable"
+    assert claim.note == reason
