@@ -40,6 +40,8 @@ def kernel_arrays(kernels: Kernels, first_position: int = 0) -> dict[str, Labell
         found["kernel.wavelength"] = _wavelengths(kernels)
     if not kernels.measures:
         return found
+    if kernels.note:
+        found["kernel.note"] = Labelled((), np.array(kernels.note))
     heads = np.arange(kernels.measures[0].profile.shape[0])
     layers = {axes.LAYER: np.array(kernels.layers), axes.HEAD: heads}
     along = {**layers, axes.OFFSET: np.asarray(kernels.measures[0].offsets)}

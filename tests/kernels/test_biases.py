@@ -138,20 +138,21 @@ def test_shaws_keys_in_bert(kind: str, tmp_path: Path) -> None:
         tensors[name] = rng.normal(size=(2 * LENGTH - 1, 7)).astype(np.float32)
     save_file(tensors, folder / "model.safetensors")
 
-    at = "encoder.layer.0.attention.self."
-    query, key = (
-        torch.tensor(tensors[f"{at}{one}.bias"].reshape(6, 7)).double() for one in ("query", "key")
-    )
-    distance = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
-    vectors = torch.tensor(tensors[f"{at}distance_embedding.weight"]).double()
-    vectors = vectors[distance + LENGTH - 1]
-    want = torch.einsum("hd,lrd->hlr", query, vectors)
-    if kind == "relative_key_query":
-        want = want + torch.einsum("hd,lrd->hlr", key, vectors)
-    want = (want / 7**0.5).numpy()
-
     study = studied(folder)
     assert study.length is None  # BERT's table is there, and is not used
-    assert_allclose(spread(profile_of(study), LENGTH), want, rtol=0, atol=1e-12)
+    distance = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
+    for layer in range(2):
+        at = f"encoder.layer.{layer}.attention.self."
+        query, key = (
+            torch.tensor(tensors[f"{at}{one}.bias"].reshape(6, 7)).double()
+            for one in ("query", "key")
+        )
+        vectors = torch.tensor(tensors[f"{at}distance_embedding.weight"]).double()
+        vectors = vectors[distance + LENGTH - 1]
+        want = torch.einsum("hd,lrd->hlr", query, vectors)
+        if kind == "relative_key_query":
+            want = want + torch.einsum("hd,lrd->hlr", key, vectors)
+        found = study.data["kernel.profile"].values[layer]
+        assert_allclose(spread(found, LENGTH), (want / 7**0.5).numpy(), rtol=0, atol=1e-12)
     is_relative(study)
     assert "not computed here" in study.claim("order.blind_without_position").note

@@ -14,6 +14,11 @@ from kernel_matrices import allowed, spread
 from kernel_models import BASIC, LENGTH, build, kernels, profile_of, saved, studied
 from numpy.testing import assert_allclose
 
+from poslens.checkpoints.blocks import read_biases, read_block
+from poslens.checkpoints.remote.access import Access
+from poslens.checkpoints.safetensors_file import SafetensorsFile
+from poslens.checkpoints.sources import open_any
+
 WIDE = BASIC | {"hidden_size": 60, "num_key_value_heads": 3}
 YARN = {
     "rope_type": "yarn",
@@ -82,6 +87,40 @@ def test_the_profile_at_every_offset(
     without, with_positions = kernels(tmp_path).order
     assert without <= 1e-12
     assert with_positions > 1e-3
+
+
+def test_every_layer_has_its_own(tmp_path: Path) -> None:
+    model = build("qwen2", WIDE, num_hidden_layers=3)
+    study = studied(saved(model, tmp_path))
+    profiles = study.data["kernel.profile"]
+    assert profiles.coords["layer"].tolist() == [0, 1, 2]
+    pairs = allowed(LENGTH, causal=True)
+    for layer, found in enumerate(profiles.values):
+        model.layers = torch.nn.ModuleList([model.layers[layer], *model.layers])
+        want = rotated_products(model, LENGTH)
+        model.layers = model.layers[1:]
+        size = np.abs(want).max()
+        assert_allclose(spread(found, LENGTH)[:, pairs], want[:, pairs], rtol=0, atol=1e-5 * size)
+    assert_allclose(study.data["kernel.relative_share"].values, 1, rtol=0, atol=1e-9)
+
+
+def test_no_matrix_is_read_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = saved(build("qwen2", WIDE), tmp_path)
+    read: list[str] = []
+    plain = SafetensorsFile.read
+    monkeypatch.setattr(
+        SafetensorsFile, "read", lambda self, name: read.append(name) or plain(self, name)
+    )
+    opened = open_any(str(folder), Access(False))
+    for layer in range(2):
+        biases = read_biases(opened, layer=layer)
+        block = read_block(opened, layer=layer)
+        assert_allclose(biases.queries, block.query_bias, rtol=0, atol=0)
+        assert_allclose(biases.keys, np.repeat(block.key_bias, 2, axis=0), rtol=0, atol=0)
+        assert (biases.scale, biases.causal, biases.exist) == (block.scale, True, True)
+        assert not biases.normalised
+        assert all(name.endswith("bias") for name in read[:3])
+        read.clear()
 
 
 def test_yarn_lengthens_what_it_turns(tmp_path: Path) -> None:

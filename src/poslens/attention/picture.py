@@ -154,12 +154,16 @@ def relative_picture(profiles: HeadOffsets, *, causal: bool, most: int = 64) -> 
     stops = np.append(starts[1:], length)
     means = np.full((heads, starts.size, starts.size), np.nan)
     of_rows = np.full_like(means, np.nan)
+    known: dict[tuple[int, int, int], np.ndarray] = {}  # blocks of equal sizes and offset are equal
     for a, (first, last) in enumerate(zip(starts, stops, strict=True)):
-        rows = np.arange(first, last)
         for b in range(a + 1 if causal else starts.size):
-            offset = np.arange(starts[b], stops[b]) - rows[:, None]
+            keys = np.arange(starts[b], stops[b])
+            offset = keys - np.arange(first, last)[:, None]
             allowed = offset <= 0 if causal else np.ones_like(offset, dtype=bool)
-            means[:, a, b] = profiles[:, offset[allowed] + length - 1].mean(axis=1)
+            key = (int(starts[b] - first), int(last - first), keys.size)
+            if key not in known:
+                known[key] = profiles[:, offset[allowed] + length - 1].mean(axis=1)
+            means[:, a, b] = known[key]
             weights = allowed.sum(axis=1)
             of_rows[:, a, b] = row_means[:, first:last] @ weights / weights.sum()
     return KernelPicture(means, of_rows, starts)

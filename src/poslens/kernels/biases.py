@@ -6,7 +6,7 @@ import numpy as np
 
 from poslens.attention import offsets, relative_kernel, relative_picture
 from poslens.axes import HeadOffsets
-from poslens.checkpoints.blocks import AttentionBlock
+from poslens.checkpoints.blocks import HeadBiases
 from poslens.checkpoints.rows import position_rows
 from poslens.checkpoints.schemes import Alibi as AlibiRecord
 from poslens.checkpoints.schemes import BucketedBias, RelativeTable
@@ -57,9 +57,9 @@ def bucket_profiles(record: BucketedBias, tensors: Tensors, length: int) -> dict
 
 
 def shaw_profile(
-    record: RelativeTable, tensors: Tensors, block: AttentionBlock, length: int
+    record: RelativeTable, tensors: Tensors, biases: HeadBiases, length: int
 ) -> HeadOffsets:
-    """Return q̄ᵀ a_{s-t} ÷ √d_k with the query bias as mean query.
+    """Return q̄ᵀ a_{s-t} ÷ √d_k of one layer, with the query bias as mean query.
 
     Where keys meet the vectors too (BERT's ``relative_key_query``), k̄ᵀ a_{s-t} ÷ √d_k is added,
     with the key bias as mean key.
@@ -71,11 +71,8 @@ def shaw_profile(
     SettingError
         If its vectors do not fit the heads.
     """
-    stored = position_rows(tensors.read(record.tensors[0]), 0, tensors.shown)
+    stored = position_rows(tensors.read(record.tensors[biases.layer]), 0, tensors.shown)
     # BERT's rows are by t - s, from -(L-1) to L-1.
     encoding = Shaw(stored[::-1], before=stored.shape[0] // 2)
-    at = offsets(length, causal=block.causal)
-    met = block.query_bias
-    if record.meets_keys:
-        met = met + np.repeat(block.key_bias, block.shared_by, axis=0)
-    return encoding.profile(met, at)
+    met = biases.queries + biases.keys if record.meets_keys else biases.queries
+    return encoding.profile(met, offsets(length, causal=biases.causal))

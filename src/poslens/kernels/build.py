@@ -9,7 +9,7 @@ import numpy as np
 
 from poslens.axes import HeadOffsets, PairBias, Rows
 from poslens.checkpoints import Description, PositionTable
-from poslens.checkpoints.blocks import AttentionBlock, Norm, read_block
+from poslens.checkpoints.blocks import AttentionBlock, Norm, read_biases, read_block
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.schemes import (
     Acting,
@@ -31,6 +31,8 @@ from poslens.kernels.tables import table_kernels
 
 # A kernel of distance alone says at two thousand positions what it says at a hundred thousand.
 MOST_POSITIONS = 2048
+# Profiles of all layers are kept: of eighty layers with sixty-four heads 32 MB.
+MOST_NUMBERS, FEWEST_POSITIONS = 4_000_000, 256
 
 NO_ORDER = "what its scheme does to tokens is not computed here"
 NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
@@ -155,14 +157,7 @@ class _Model:
             if isinstance(record, BucketedBias) and self._meant(record):
                 return self._buckets(record)
             if isinstance(record, RelativeTable) and record.word == "shaw" and record.tensors:
-                block = self._block()
-                profile = shaw_profile(record, self.checkpoint.tensors, block, self.length)
-                return profile_kernels(
-                    {0: profile},
-                    causal=block.causal,
-                    context=self.context,
-                    note="from the bias of queries, in place of a mean over text",
-                )
+                return self._shaw(record)
             if isinstance(record, NoPosition):
                 return Kernels(context=self.context, reason="the model adds nothing by position")
         return Kernels(
@@ -172,12 +167,30 @@ class _Model:
         )
 
     def _rotations(self, rotations: list[Rotary]) -> Kernels:
-        reason, block = "", None
+        turned = rotations[0].layers
+        reason, layers = "", []
         try:
-            block = self._block(rotations[0].layers[0])
+            layers = [read_biases(self.checkpoint, self.part, layer) for layer in turned]
         except PosLensError as error:
             reason = str(error)
-        return rotation_kernels(rotations, block, self.length, self.context, reason)
+        length = self._length(len(turned) * rotations[0].query_heads)
+        return rotation_kernels(rotations, layers, length, self.context, reason)
+
+    def _shaw(self, record: RelativeTable) -> Kernels:
+        tensors, count = self.checkpoint.tensors, len(record.tensors)
+        layers = [read_biases(self.checkpoint, self.part, layer) for layer in range(count)]
+        length = self._length(count * layers[0].queries.shape[0])
+        profiles = {one.layer: shaw_profile(record, tensors, one, length) for one in layers}
+        return profile_kernels(
+            profiles,
+            causal=layers[0].causal,
+            context=self.context,
+            note="from the biases of queries, in place of means over text",
+        )
+
+    def _length(self, heads: int) -> int:
+        """Return how many positions to look at, fewer where there are very many heads."""
+        return min(self.length, max(FEWEST_POSITIONS, MOST_NUMBERS // heads))
 
     def _buckets(self, record: BucketedBias) -> Kernels:
         return profile_kernels(

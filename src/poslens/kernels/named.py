@@ -45,7 +45,7 @@ def named_kernels(spec: EncodingSpec, rows: Rows | None = None) -> Kernels:
             picture=kernel_picture(factors.queries, factors.keys, causal=False),
             factors=factors,
             context=spec.length,
-            note="rows against rows, without projections",
+            note="of rows against rows, without projections",
         )
     if isinstance(encoding, Rope):
         return _rope(encoding, length, spec.length)
@@ -60,7 +60,7 @@ def _rope(rope: Rope, length: int, context: int | None) -> Kernels:
     bands = bands_of(rope, ones, ones, rope.head_dim**-0.5)
     profile = bands.profile(offsets(length, causal=True))
     found = profile_kernels(
-        {0: profile}, causal=True, context=context, note="query and key of ones"
+        {0: profile}, causal=True, context=context, note="of a query and a key of ones"
     )
     waves = wavelengths_of(rope, context)
     return Kernels(
@@ -82,10 +82,10 @@ def _profile(encoding: object, length: int) -> tuple[bool, HeadOffsets | None, s
         return causal, encoding.profile(offsets(length, causal=causal)), ""
     if isinstance(encoding, T5):
         profile = encoding.profile(offsets(length, causal=encoding.causal))
-        return encoding.causal, profile, "the numbers are as before training"
+        return encoding.causal, profile, "of numbers as they are before training"
     if isinstance(encoding, Shaw):
         ones = np.full((1, encoding.head_dim), encoding.head_dim**-0.5)
-        return False, encoding.profile(ones, offsets(length, causal=False)), "a query of ones"
+        return False, encoding.profile(ones, offsets(length, causal=False)), "of a query of ones"
     if isinstance(encoding, Nope):
         return True, np.zeros((1, length)), ""
     return False, None, "its terms depend on what the tokens are"

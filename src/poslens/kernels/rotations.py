@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from poslens.attention import Bands, offsets, relative_kernel, relative_picture, rope_bands
+from poslens.attention import Bands, offsets, rope_bands
 from poslens.axes import HeadVector, PerPlane
-from poslens.checkpoints.blocks import AttentionBlock
+from poslens.checkpoints.blocks import HeadBiases
 from poslens.checkpoints.schemes import Rotary
 from poslens.encodings import Rope
 from poslens.encodings.rope_config import scaling_from
 from poslens.errors import SettingError
+from poslens.kernels.biases import profile_kernels
 from poslens.kernels.result import Kernels
 
 NO_MEANS = "the model has no biases of queries and keys, and their means need text"
@@ -61,28 +64,29 @@ def bands_of(rope: Rope, queries: HeadVector, keys: HeadVector, scale: float) ->
 
 def rotation_kernels(
     records: list[Rotary],
-    block: AttentionBlock | None,
+    layers: list[HeadBiases],
     length: int,
     context: int | None,
     reason: str,
 ) -> Kernels:
-    """Return wavelengths of every rotation, and the kernels of the first from the block's biases.
+    """Return wavelengths of every rotation, and the kernels of the first from its layers' biases.
 
     Parameters
     ----------
     records
         The rotations of the model.
-    block
-        The first block that rotates; None where it cannot be read, and ``reason`` says why.
+    layers
+        The biases of the layers that the first one turns; none where they cannot be read, and
+        ``reason`` says why.
     length
         L, the positions over which the kernel is measured.
     context
         The longest sequence that the config names.
     reason
-        Why there is no block.
+        Why there are no layers.
     """
     named: list[tuple[str, PerPlane]] = []
-    first: Rope | None = None  # the one that the block is turned by
+    first: Rope | None = None  # the one that the layers are turned by
     for index, record in enumerate(records):
         try:
             rope = rope_of(record, context)
@@ -92,28 +96,19 @@ def rotation_kernels(
         first = rope if index == 0 else first
         named.append((f"base {record.base:.10g}", wavelengths_of(rope, context)))
     known = Kernels(relative=True, wavelengths=tuple(named), context=context)
-    if block is None or first is None:
-        return _without(known, reason)
-    if block.query_norm is not None or block.key_norm is not None:
-        return _without(known, "queries and keys are normalised; their means need text")
-    if not {"query", "key"} <= block.biased:
-        return _without(known, NO_MEANS)
-    keys = np.repeat(block.key_bias, block.shared_by, axis=0)
-    bands = bands_of(first, block.query_bias, keys, block.scale)
-    profiles = bands.profile(offsets(length, causal=block.causal))
-    return Kernels(
-        layers=(block.layer,),
-        measures=(relative_kernel(profiles, causal=block.causal),),
-        picture=relative_picture(profiles, causal=block.causal),
-        relative=True,
-        wavelengths=known.wavelengths,
-        bands=bands,
+    if not layers or first is None:
+        return replace(known, reason=reason)
+    if any(layer.normalised for layer in layers):
+        return replace(known, reason="queries and keys are normalised; their means need text")
+    if not all(layer.exist for layer in layers):
+        return replace(known, reason=NO_MEANS)
+    causal = layers[0].causal
+    at = offsets(length, causal=causal)
+    bands = [bands_of(first, one.queries, one.keys, one.scale) for one in layers]
+    found = profile_kernels(
+        {layer.layer: band.profile(at) for layer, band in zip(layers, bands, strict=True)},
+        causal=causal,
         context=context,
         note="from the biases of queries and keys, in place of means over text",
     )
-
-
-def _without(known: Kernels, reason: str) -> Kernels:
-    return Kernels(
-        relative=True, wavelengths=known.wavelengths, context=known.context, reason=reason
-    )
+    return replace(found, wavelengths=known.wavelengths, bands=bands[0])

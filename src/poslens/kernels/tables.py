@@ -54,7 +54,7 @@ def table_kernels(
         picture=picture,
         factors=factors if beside is None else None,
         context=context,
-        note="" if beside is None else "the bias by distance is part of it",
+        note="" if beside is None else "the table's kernel with the bias by distance added",
     )
 
 

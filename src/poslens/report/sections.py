@@ -146,6 +146,7 @@ def provenance(study: Study) -> str:
         ("Stored as", source.dtype),
         ("SHA-256", source.sha256),
         ("Bytes read", f"{source.bytes_read:,}"),
+        ("Kernels", str(study.data["kernel.note"].values) if "kernel.note" in study.data else None),
         ("View", settings.view),
         ("Rows", None if settings.rows is None else f"{settings.rows[0]}:{settings.rows[1]}"),
         ("Null tables", f"{settings.nulls:,} of each null model"),

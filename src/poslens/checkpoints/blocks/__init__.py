@@ -5,17 +5,27 @@ What turns vectors of the embedding into attention logits, and what heads gather
 
 from __future__ import annotations
 
-from poslens.checkpoints.blocks.block import AttentionBlock, Biases, HeadNorm, Linear, Norm, Step
-from poslens.checkpoints.blocks.read import read_block
+from poslens.checkpoints.blocks.block import (
+    AttentionBlock,
+    Biases,
+    HeadBiases,
+    HeadNorm,
+    Linear,
+    Norm,
+    Step,
+)
+from poslens.checkpoints.blocks.read import read_biases, read_block
 from poslens.checkpoints.blocks.table import BLOCKS
 
 __all__ = [
     "BLOCKS",
     "AttentionBlock",
     "Biases",
+    "HeadBiases",
     "HeadNorm",
     "Linear",
     "Norm",
     "Step",
+    "read_biases",
     "read_block",
 ]

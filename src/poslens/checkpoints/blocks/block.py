@@ -186,6 +186,35 @@ class AttentionBlock:
         return rows
 
 
+@dataclass(frozen=True, eq=False)
+class HeadBiases:
+    """What queries and keys of one layer are where nothing is known of its input but its mean.
+
+    Attributes
+    ----------
+    layer
+        The layer, from 0.
+    queries, keys
+        The biases of each head's query, and of the key it meets (repeated where heads share one).
+    scale
+        What the logits are multiplied by.
+    causal
+        Whether a query sees only itself and the keys before it.
+    exist
+        Whether the model has biases of both; zeros stand for those that it has not.
+    normalised
+        Whether queries and keys are normalised after their projection.
+    """
+
+    layer: int
+    queries: Float[np.ndarray, "head d_head"]
+    keys: Float[np.ndarray, "head d_head"]
+    scale: float
+    causal: bool
+    exist: bool
+    normalised: bool
+
+
 def _normalised(
     values: Float[np.ndarray, "..."], epsilon: float, axes: tuple[int, ...], *, centre: bool
 ) -> Float[np.ndarray, "..."]:

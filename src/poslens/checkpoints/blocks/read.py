@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poslens.checkpoints.blocks.block import AttentionBlock, Linear, Step
+from poslens.checkpoints.blocks.block import AttentionBlock, HeadBiases, Linear, Step
 from poslens.checkpoints.blocks.entry import BlockEntry, Steps
 from poslens.checkpoints.blocks.layouts import (
     bias_by_head,
@@ -55,6 +55,42 @@ def read_block(checkpoint: Checkpoint, part: str | None = None, layer: int = 0) 
         If there is no config, its family is not known here, it does not describe the tensors
         that are there, several parts are there and none is chosen, or the layer is not there.
     """
+    found, heads = _found(checkpoint, part, layer)
+    return _read(checkpoint.tensors, found, heads, layer)
+
+
+def read_biases(checkpoint: Checkpoint, part: str | None = None, layer: int = 0) -> HeadBiases:
+    """Read the biases of one layer's queries and keys, and no matrix.
+
+    Parameters
+    ----------
+    checkpoint, part, layer
+        As in `read_block`.
+
+    Raises
+    ------
+    SourceError
+        As `read_block`.
+    """
+    found, heads = _found(checkpoint, part, layer)
+    entry, config = found.entry, found.config
+    reader = Reader(checkpoint.tensors, config, found.prefix, entry.place(config, layer))
+    biased = entry.biases(config, layer)
+    stored = found.layout.biases.biases(reader, heads, biased)
+    queries, keys, _ = map(bias_by_head, stored, (heads.query, heads.key, heads.key))
+    return HeadBiases(
+        layer=layer,
+        queries=queries,
+        keys=np.repeat(keys, heads.query // heads.key, axis=0),
+        scale=entry.scale(config, heads.head_dim, layer),
+        causal=entry.causal(config),
+        exist={"query", "key"} <= biased,
+        normalised=entry.head_norms(config, layer) is not None,
+    )
+
+
+def _found(checkpoint: Checkpoint, part: str | None, layer: int) -> tuple[_Found, Heads]:
+    """Return where a model keeps its blocks, and their heads, once the layer is known to be one."""
     config, tensors = checkpoint.config, checkpoint.tensors
     if config is None:
         raise SourceError(
@@ -75,7 +111,7 @@ def read_block(checkpoint: Checkpoint, part: str | None = None, layer: int = 0) 
     refused = found.entry.refused(found.config)
     if refused:
         raise _unread(config, refused)
-    return _read(tensors, found, heads, layer)
+    return found, heads
 
 
 @dataclass(frozen=True)

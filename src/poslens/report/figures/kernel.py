@@ -49,7 +49,10 @@ def kernel_heads(study: Study) -> Figure:
     own = {"layout": narrow, "colorbar": {"y": _bar_at(narrow)}}
     layout = drawing.layout(**wide, meta={"narrow": own})
     layout["margin"] = {**layout["margin"], "b": _BELOW}
-    return Figure(name, title, _heads_reading(array, shares, chosen.size), traces, layout)
+    reading = _heads_reading(array, shares, chosen.size)
+    if "kernel.note" in study.data:
+        reading += f" Here it is {words.visible(study.data['kernel.note'].values)}."
+    return Figure(name, title, reading, traces, layout)
 
 
 def _panel_title(head: int, share: float | None) -> str:
