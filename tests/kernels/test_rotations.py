@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from numpy.testing import assert_allclose
 from poslens.checkpoints.blocks import read_biases, read_block
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.safetensors_file import SafetensorsFile
+from poslens.checkpoints.schemes import Rotary
 from poslens.checkpoints.sources import open_any
+from poslens.kernels.rotations import rotation_kernels
 
 WIDE = BASIC | {"hidden_size": 60, "num_key_value_heads": 3}
 YARN = {
@@ -187,9 +190,23 @@ def test_projections_that_the_config_does_not_describe(tmp_path: Path) -> None:
     study = studied(saved(build("qwen2", WIDE), tmp_path, num_attention_heads=30))
     reason = study.undefined["kernel.profile"]
     assert "k_proj" in reason
-    assert "expected shape (6, 60)" in reason
-    assert "got shape (30, 60)" in reason
+    assert "expected shape (6,)" in reason
+    assert "got shape (30,)" in reason
     assert "kernel.wavelength" in study.data
     claim = study.claim("order.blind_without_position")
     assert claim.verdict == "not applicable"
-    assert claim.note == reason
+    assert "k_proj.weight" in claim.note
+    assert "expected shape (6, 60), got shape (30, 60)" in claim.note
+
+
+def test_a_block_is_not_turned_by_another_rotation(tmp_path: Path) -> None:
+    folder = saved(build("qwen2", WIDE), tmp_path)
+    layers = [read_biases(open_any(str(folder), Access(False)))]
+    known = Rotary(1e4, 10, 10, 6, 3, (1,), 2)
+    unknown = replace(known, base=500.0, layers=(0,), scaling={"rope_type": "spiral"})
+    found = rotation_kernels([unknown, known], layers, LENGTH, LENGTH, "")
+    assert [name for name, _ in found.wavelengths] == ["base 10000"]
+    assert found.measures == ()
+    assert "spiral" in found.reason
+    turned = rotation_kernels([known, unknown], layers, LENGTH, LENGTH, "")
+    assert turned.measures[0].profile.shape == (6, LENGTH)

@@ -106,7 +106,7 @@ def test_what_is_saved_is_opened(name: str, tmp_path: Path) -> None:
     opened = poslens.open_study(tmp_path / "study.nc")
     assert opened == study
     kept = [one for one in opened.data if one.startswith("kernel.")]
-    assert len(kept) == {"no means": 2, "buckets by layer": 7, "rotations": 10}.get(name, 8)
+    assert len(kept) == {"no means": 2, "learned": 8, "buckets by layer": 8, "rotations": 11}.get(name, 9)
     for one in kept:
         assert opened.arrays["kernel"][one.removeprefix("kernel.")].dims == study.data[one].dims
 
