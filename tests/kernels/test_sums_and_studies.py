@@ -106,7 +106,8 @@ def test_what_is_saved_is_opened(name: str, tmp_path: Path) -> None:
     opened = poslens.open_study(tmp_path / "study.nc")
     assert opened == study
     kept = [one for one in opened.data if one.startswith("kernel.")]
-    assert len(kept) == {"no means": 2, "learned": 8, "buckets by layer": 8, "rotations": 11}.get(name, 9)
+    counts = {"no means": 2, "learned": 8, "buckets by layer": 8, "rotations": 11, "two parts": 9}
+    assert len(kept) == counts[name]
     for one in kept:
         assert opened.arrays["kernel"][one.removeprefix("kernel.")].dims == study.data[one].dims
 
