@@ -12,10 +12,11 @@ from kernel_models import BASIC, LENGTH, SPECIAL, T5, build, kernels, saved, stu
 from numpy.testing import assert_allclose
 from safetensors.numpy import load_file, save_file
 
-from poslens.checkpoints.blocks import AttentionBlock, read_block
+from poslens.checkpoints.blocks import AttentionBlock, block_numbers, read_block
 from poslens.checkpoints.names import parse_source
 from poslens.checkpoints.opening import open_located
 from poslens.errors import UndefinedMeasureError
+from poslens.kernels import build as building
 from poslens.kernels.order import Positions, attend, order_deviations
 
 GPT2 = SPECIAL | {"vocab_size": 37, "n_embd": 42, "n_layer": 1, "n_head": 6, "n_positions": LENGTH}
@@ -129,3 +130,23 @@ def test_the_seed_decides_tokens_and_order(tmp_path: Path) -> None:
     found = [studied(folder, seed=seed).claim("order.blind_without_position") for seed in (0, 0, 1)]
     assert found[0] == found[1]
     assert found[0].value != found[2].value
+
+
+@pytest.mark.parametrize("keys", [6, 3])
+def test_a_large_block_is_not_read_for_one_claim(
+    keys: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = BASIC | {"hidden_size": 60, "num_key_value_heads": keys}
+    folder = saved(build("llama", values), tmp_path)
+    block = block_of(folder)
+    held = sum(one.size for one in (block.queries, block.keys, block.values, block.output))
+    assert block_numbers(open_located(parse_source(str(folder)), str(folder))) == held
+    monkeypatch.setattr(building, "MOST_READ", held)
+    assert kernels(folder).order is not None
+    monkeypatch.setattr(building, "MOST_READ", held - 1)
+    found = kernels(folder)
+    assert found.order is None
+    assert f"at most {held - 1:,} numbers, got {held:,}" in found.order_reason
+    assert found.wavelengths
+    claim = studied(folder).claim("order.blind_without_position")
+    assert claim.verdict == "not applicable"

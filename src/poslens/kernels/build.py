@@ -9,7 +9,13 @@ import numpy as np
 
 from poslens.axes import HeadOffsets, PairBias, Rows
 from poslens.checkpoints import Description, PositionTable
-from poslens.checkpoints.blocks import AttentionBlock, Norm, read_biases, read_block
+from poslens.checkpoints.blocks import (
+    AttentionBlock,
+    Norm,
+    block_numbers,
+    read_biases,
+    read_block,
+)
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.schemes import (
     Acting,
@@ -21,7 +27,7 @@ from poslens.checkpoints.schemes import (
     Rotary,
 )
 from poslens.checkpoints.sources import NamedEncoding, Opened
-from poslens.errors import PosLensError
+from poslens.errors import PosLensError, SourceError
 from poslens.kernels.biases import alibi_profile, bucket_profiles, profile_kernels, shaw_profile
 from poslens.kernels.named import DEFAULT_LENGTH, named_kernels
 from poslens.kernels.order import TOKENS, Positions, order_deviations
@@ -33,6 +39,9 @@ from poslens.kernels.tables import table_kernels
 MOST_POSITIONS = 2048
 # Profiles of all layers are kept: of eighty layers with sixty-four heads 32 MB.
 MOST_NUMBERS, FEWEST_POSITIONS = 4_000_000, 256
+
+# Without a table the first block is read for one claim alone; of a large model it has 500 MB.
+MOST_READ = 2**24
 
 NO_ORDER = "what its scheme does to tokens is not computed here"
 NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
@@ -120,13 +129,31 @@ class _Model:
 
     def _order(self) -> tuple[float, float] | None:
         """Measure what the first block's attention knows of order; None where nothing acts."""
-        block = self._block(part=self._meant_part())
+        part = self._meant_part()
+        self._require_small(part)
+        block = self._block(part=part)
         for record in self.schemes:
             positions = self._acting(record, block)
             if positions is not None:
                 content = self._content(TOKENS, None, _width(block))
                 return order_deviations(block, content, positions, self.seed)
         return None
+
+    def _require_small(self, part: str | None) -> None:
+        """Require a block that is not too much to read, perhaps from afar, for one claim.
+
+        Raises
+        ------
+        SourceError
+            If its projections are larger.
+        """
+        numbers = block_numbers(self.checkpoint, part)
+        if numbers > MOST_READ:
+            raise SourceError(
+                "the first attention block is not read for this",
+                expected=f"projections of at most {MOST_READ:,} numbers",
+                got=f"{numbers:,}",
+            )
 
     def _acting(self, record: Acting, block: AttentionBlock) -> Positions | None:
         if isinstance(record, Rotary) and 0 in record.layers:
@@ -146,7 +173,7 @@ class _Model:
             return self._rotations(rotations)
         for record in self.schemes:
             if isinstance(record, Alibi):
-                scale = self._block().scale if record.scaled else 1.0
+                scale = self._scale() if record.scaled else 1.0
                 profile = alibi_profile(record, self.length, scale)
                 return profile_kernels(
                     {0: profile},
@@ -207,6 +234,10 @@ class _Model:
         """The stack whose kernels are taken: the first that has buckets, if none was chosen."""
         meant = (r for r in self.schemes if isinstance(r, BucketedBias) and self._meant(r))
         return self.part or next((record.part for record in meant), None)
+
+    def _scale(self) -> float:
+        """What the first block's logits are multiplied by, with no matrix read for it."""
+        return read_biases(self.checkpoint, self.part).scale
 
     def _block(self, layer: int = 0, part: str | None = None) -> AttentionBlock:
         return read_block(self.checkpoint, part or self.part, layer)

@@ -14,7 +14,7 @@ from poslens.checkpoints.blocks.block import (
     Norm,
     Step,
 )
-from poslens.checkpoints.blocks.read import read_biases, read_block
+from poslens.checkpoints.blocks.read import block_numbers, read_biases, read_block
 from poslens.checkpoints.blocks.table import BLOCKS
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Linear",
     "Norm",
     "Step",
+    "block_numbers",
     "read_biases",
     "read_block",
 ]

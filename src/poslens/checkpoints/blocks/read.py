@@ -89,6 +89,25 @@ def read_biases(checkpoint: Checkpoint, part: str | None = None, layer: int = 0)
     )
 
 
+def block_numbers(checkpoint: Checkpoint, part: str | None = None) -> int:
+    """Return how many numbers the four projections of a block hold, before any is read.
+
+    Parameters
+    ----------
+    checkpoint, part
+        As in `read_block`.
+
+    Raises
+    ------
+    SourceError
+        As `read_block`.
+    """
+    found, heads = _found(checkpoint, part, 0)
+    sizes = found.entry.sizes
+    width = found.config.count(sizes.width, *sizes.width_keys)
+    return 2 * width * (heads.query + heads.key) * heads.head_dim
+
+
 def _found(checkpoint: Checkpoint, part: str | None, layer: int) -> tuple[_Found, Heads]:
     """Return where a model keeps its blocks, and their heads, once the layer is known to be one."""
     config, tensors = checkpoint.config, checkpoint.tensors
