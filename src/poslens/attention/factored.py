@@ -21,8 +21,8 @@ from poslens.attention.validate import check_heads
 from poslens.axes import HeadRows, Keys, PerDHead, PerOffset, PerPosition, Queries
 from poslens.parallel import in_threads
 
-# FFT scratch of about 512 kB: fits in a second-level cache, and bounds memory for long tables.
-_SCRATCH_BYTES = 2**19
+# FFT scratch of about 2 MB: fits in a second-level cache, and bounds memory for long tables.
+_SCRATCH_BYTES = 2**21
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,18 @@ def cross_correlation(queries: HeadRows, keys: HeadRows, mean: PerDHead, *, lags
     length, dim = queries.shape
     # Zeros beyond the end keep all lags, of either sign, free of wrap-around.
     size = int(scipy.fft.next_fast_len(2 * length - 1, real=True))
-    # Two dimensions of each are four transforms, which pocketfft makes side by side (SIMD).
     width = max(2, _SCRATCH_BYTES // (4 * size * queries.itemsize))
+    # Kept from one part to the next: fresh memory for each is mapped in page by page, for which
+    # threads of one process wait on one another. Hence NumPy's transform, which takes `out`.
     padded = np.zeros((2, width, size), dtype=queries.dtype)
-    power = np.zeros(size // 2 + 1, dtype=np.result_type(queries, np.complex64))
+    transforms = np.empty((2, width, size // 2 + 1), np.result_type(queries, np.complex64))
+    power = np.zeros(size // 2 + 1, dtype=transforms.dtype)
     for start in range(0, dim, width):
         part = slice(start, start + width)
         both = padded[:, : min(width, dim - start)]
         both[0, :, :length] = queries[:, part].T
         np.subtract(keys[:, part].T, mean[part, None], out=both[1, :, :length])
-        Q, K = scipy.fft.rfft(both, axis=-1)
+        Q, K = np.fft.rfft(both, axis=-1, out=transforms[:, : both.shape[1]])
         np.conjugate(Q, out=Q)
         Q *= K
         power += Q.sum(axis=0)

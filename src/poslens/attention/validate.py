@@ -121,8 +121,9 @@ def _check_values(name: str, values: np.ndarray) -> None:
             got=f"dtype '{values.dtype}'",
             remedy="convert them first",
         )
-    # One head at a time: a mask of all of them would be as large as some models' tables.
-    bad = [head for head, rows in enumerate(values) if not np.isfinite(rows).all()]
+    # Extremes are NaN where a value is; a mask would be as large as some models' tables.
+    extremes = np.array([(rows.min(), rows.max()) for rows in values])
+    bad = np.flatnonzero(~np.isfinite(extremes).all(axis=1)).tolist()
     if bad:
         shown = ", ".join(str(head) for head in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -132,7 +133,7 @@ def _check_values(name: str, values: np.ndarray) -> None:
             got=f"NaN or Inf in head{'s' if len(bad) > 1 else ''} {shown}{more}",
             remedy="repair the weights, or leave these heads out",
         )
-    largest = max(abs(float(values.max())), abs(float(values.min())))
+    largest = float(np.abs(extremes).max())
     if largest != 0 and not SMALLEST < largest < LARGEST:
         raise TableError(
             f"the {name} are out of range",
