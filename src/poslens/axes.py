@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Complex, Float, Real
+from jaxtyping import Complex, Float, Int, Real
 
 POSITION = "position"  # t: the index of a row of a position table
 BLOCK = "block"  # runs of neighbouring positions, averaged
@@ -36,6 +36,9 @@ OFFSET = "offset"  # s - t, from query to key, ascending; a causal row has none 
 PLANE = "plane"  # the planes in which RoPE rotates, and the frequencies of a sinusoid
 BUCKET = "bucket"  # runs of distances that share one learned number
 DISTANCE = "distance"  # rows of a table of relative vectors
+TERM = "term"  # what a logit is the sum of: content with content, content with position …
+PART = "part"  # what a hidden state is the sum of: position, context, the rest
+CONTEXT = "context"  # c: texts of the same length that a model reads
 
 Rows: TypeAlias = Float[np.ndarray, "position dim"]
 TokenRows: TypeAlias = Float[np.ndarray, "token dim"]
@@ -73,4 +76,5 @@ HeadOffsets: TypeAlias = Float[np.ndarray, "head offset"]
 HeadVector: TypeAlias = Float[np.ndarray, "head d_head"]
 BucketValues: TypeAlias = Float[np.ndarray, "bucket head"]
 DistanceRows: TypeAlias = Float[np.ndarray, "distance d_head"]
+Tokens: TypeAlias = Int[np.ndarray, "context position"]  # ids in the vocabulary
 HeadDistances: TypeAlias = Float[np.ndarray, "head distance d_head"]
