@@ -18,11 +18,16 @@ from poslens.attention.kernel import (
 from poslens.attention.permuted import permuted_shares
 from poslens.attention.picture import KernelPicture, kernel_picture, relative_picture
 from poslens.attention.sums import offsets
+from poslens.attention.terms import TERMS, LogitParts, Split, TermSums, term_logits, term_sums
 
 __all__ = [
+    "TERMS",
     "Bands",
     "KernelMeasures",
     "KernelPicture",
+    "LogitParts",
+    "Split",
+    "TermSums",
     "factored_kernel",
     "factored_sums",
     "kernel_picture",
@@ -32,5 +37,7 @@ __all__ = [
     "relative_kernel",
     "relative_picture",
     "rope_bands",
+    "term_logits",
+    "term_sums",
     "with_relative",
 ]
