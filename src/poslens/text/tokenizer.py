@@ -7,10 +7,13 @@ included, becomes one line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
 
 from poslens.checkpoints.gguf_file import GgufFile
 from poslens.checkpoints.local_files import not_understood
@@ -108,14 +111,18 @@ class Tokenizer:
         for probe in self._probes():
             try:
                 bare = self._encoded(probe, specials=False).ids
-                whole = self._encoded(probe, specials=True).ids
-            except SourceError:
+            except SourceError:  # at a word that it lacks
                 continue
-            for at in range(len(whole) - len(bare) + 1 if bare else 0):
-                if whole[at : at + len(bare)] == bare:
-                    return tuple(whole[:at]), tuple(whole[at + len(bare) :])
+            if not bare:
+                continue
+            whole = self._encoded(probe, specials=True)
+            added = whole.special_tokens_mask
+            for at in range(len(added) - len(bare) + 1):
+                stop = at + len(bare)
+                if whole.ids[at:stop] == bare and all(added[:at] + added[stop:]):
+                    return tuple(whole.ids[:at]), tuple(whole.ids[stop:])
         raise not_understood(
-            self.shown, "a tokenizer that tokenises its own words", "one that fails"
+            self.shown, "a tokenizer with special tokens around a text at most", "another one"
         )
 
     def _probes(self) -> Iterator[str]:
@@ -175,6 +182,8 @@ def _absent(opened: Opened) -> SourceError:
     )
 
 
-def token_words(ids: Iterable[int], tokenizer: Tokenizer) -> list[str]:
+def token_words(
+    ids: Sequence[int] | Int[np.ndarray, "position"], tokenizer: Tokenizer
+) -> list[str]:
     """Return how each token of a context is shown to people, as `Tokenizer.word` says."""
     return [tokenizer.word(int(number)) for number in ids]
