@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 TOKENIZER = "tokenizer.json"
-LARGEST = 64_000_000  # bytes; the largest, of 256,000 tokens, have 35
+LARGEST = 64_000_000  # bytes
 LONGEST_WORD = 60  # characters that are shown of a token
 _MOST_PROBES = 100
 _SPACE = "▁"  # what SentencePiece writes for a space
