@@ -49,9 +49,9 @@ def one_head(study: Study) -> Figure:
 
 
 def _tokens(study: Study, count: int) -> list[str]:
-    """The text's tokens as data; their indices where the study does not have them."""
+    """The text's tokens as data; their indices where the study does not have them all."""
     array = study.data.get(_TOKENS)
-    if array is None:
+    if array is None or array.values.size < count:
         return [str(index) for index in range(count)]
     return [words.visible(token) for token in array.values.tolist()[:count]]
 
@@ -173,14 +173,13 @@ def _reading(
 
 def _favoured(whole: np.ndarray) -> str:
     """The offset at which the largest logit of a row lies most often."""
-    seen = np.where(np.isfinite(whole), whole, -np.inf)
+    finite = np.isfinite(whole)
+    high, low = (np.where(finite, whole, end) for end in (-np.inf, np.inf))
     # A first token that sees itself alone, and a row without differences, favour nothing.
-    choosing = np.flatnonzero(
-        (np.isfinite(whole).sum(axis=1) > 1) & (seen.max(axis=1) > np.nanmin(whole, axis=1))
-    )
+    choosing = np.flatnonzero(high.max(axis=1) > low.min(axis=1))
     if choosing.size == 0:
         return ""
-    offset = seen[choosing].argmax(axis=1) - choosing
+    offset = high[choosing].argmax(axis=1) - choosing
     found, counts = np.unique(offset, return_counts=True)
     best = int(counts.argmax())
     return (

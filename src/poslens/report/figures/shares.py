@@ -17,6 +17,7 @@ _SCALE = "share of the variance along rows"
 _TALL = 16  # layers from which all panels stand beside each other
 _WRITTEN = 16  # heads, at most, whose values stand in their cells
 _MOSTLY = 0.5
+_NONE = "the logits vary along the rows of no head"
 _MEANING = (
     "the five shares of a head sum to 1, and one is negative or above 1 where terms work against "
     "each other"
@@ -31,6 +32,8 @@ def share_map(study: Study) -> Figure:
     if empty:
         return empty
     array = _ordered(study.data[SHARE])
+    if not _known(array).any():
+        return Figure(_MAP, title, missing=_NONE, optional=unexplained)
     # One is the natural end: more is only where terms work against each other.
     end, beyond = terms.scale_end(array.values, least=1.0)
     one = array.values.shape[0] == 1
@@ -43,6 +46,11 @@ def _ordered(array: Labelled) -> Labelled:
     dims = (LAYER, HEAD, TERM)
     values = np.transpose(array.values, [array.dims.index(dim) for dim in dims])
     return Labelled(dims, np.asarray(values, dtype=np.float64), array.coords)
+
+
+def _known(array: Labelled) -> np.ndarray:
+    """Which heads have shares, shape (layer, head): those whose logits vary along rows."""
+    return np.asarray(np.isfinite(array.values).all(axis=2))
 
 
 def _names(array: Labelled) -> list[str]:
@@ -64,7 +72,7 @@ def _heat(end: float) -> Trace:
 def _panels(array: Labelled, end: float) -> tuple[list[Trace], Layout]:
     layers, heads = drawing.along(array, LAYER), drawing.along(array, HEAD)
     gap = 1 if max(layers.size, heads.size) <= 2 * _TALL else 0
-    means = _over_heads(array).mean(axis=0)
+    means = array.values[_known(array)].mean(axis=0)
     titles: list[tuple[str, str]] = []
     traces: list[Trace] = []
     for number, term in enumerate(_names(array)):
@@ -86,16 +94,16 @@ def _panels(array: Labelled, end: float) -> tuple[list[Trace], Layout]:
     tall = layers.size >= _TALL
     wide, narrow = (
         panels.grid(
-            [between.join(title) for title in titles],
+            [between.join((name.replace(" · ", dot), mean)) for name, mean in titles],
             columns=min(columns, len(titles)),
             height=int(np.clip(cell * layers.size, 90, 30 * cell)),
             below=_BELOW,
             x={"title": "head", **drawing.whole(heads), "dtick": -(-heads.size // ticks)},
             y={"title": "layer", **drawing.whole(layers)},
         )
-        for columns, cell, ticks, between in (
-            (5, 14, 5, "<br>") if tall else (3, 22, 12, ", "),
-            (3, 9, 4, "<br>") if tall else (2, 14, 6, "<br>"),  # on a phone
+        for columns, cell, ticks, between, dot in (
+            (5, 14, 5, "<br>", " · ") if tall else (3, 22, 12, ", ", " · "),
+            (3, 9, 4, "<br>", "·") if tall else (2, 14, 6, "<br>", " · "),  # on a phone
         )
     )
     bar = drawing.colour_bar(_SCALE, panels.bar_at(wide, _BELOW))
@@ -159,14 +167,14 @@ def _over_heads(array: Labelled) -> np.ndarray:
 
     As every head's shares do, they sum to 1.
     """
-    known = np.isfinite(array.values).all(axis=2)
+    known = _known(array)
     return np.array(
         [of[has].mean(axis=0) for of, has in zip(array.values, known, strict=True) if has.any()]
-    ).reshape(-1, array.values.shape[2])
+    )
 
 
 def _map_reading(array: Labelled, end: float, beyond: int) -> str:
-    names, known = _names(array), np.isfinite(array.values).all(axis=2)
+    names, known = _names(array), _known(array)
     text = "How much of what varies along the rows of a head's logits comes from each term, the "
     text += f"query's part named first: {_MEANING}. Orange is above 0 and blue below, on one scale "
     text += f"to ±{words.shown(end)}"
@@ -174,8 +182,6 @@ def _map_reading(array: Labelled, end: float, beyond: int) -> str:
         text += f"; {words.counted(beyond, 'value')} beyond {'has' if beyond == 1 else 'have'} the "
         text += "colour of its ends"
     text += "."
-    if not known.any():
-        return text + " No head has a value."
     means = array.values[known].mean(axis=0)
     parts = [
         f"{words.percent(mean)} from {terms.name(term)}"
@@ -211,9 +217,9 @@ def share_stack(study: Study) -> Figure:
     if empty:
         return empty
     array = _ordered(study.data[SHARE])
-    known = np.isfinite(array.values).all(axis=2)
+    known = _known(array)
     if not known.any():
-        return Figure(_STACK, title, missing="no head has a value", optional=True)
+        return Figure(_STACK, title, missing=_NONE, optional=True)
     one = array.values.shape[0] == 1
     if one:
         title = f"What the logits of layer {drawing.along(array, LAYER)[0]} are made of, by head"
