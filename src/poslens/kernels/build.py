@@ -7,18 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from poslens.attention import offsets
 from poslens.axes import HeadOffsets, PairBias, Rows
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import (
     AttentionBlock,
     Norm,
-    block_numbers,
     read_biases,
     read_block,
+    require_small,
 )
+from poslens.checkpoints.in_attention import InAttention, in_attention
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.schemes import (
-    Acting,
     AddedTable,
     Alibi,
     BucketedBias,
@@ -27,21 +28,18 @@ from poslens.checkpoints.schemes import (
     Rotary,
 )
 from poslens.checkpoints.sources import NamedEncoding, Opened
-from poslens.errors import PosLensError, SourceError
+from poslens.errors import PosLensError
 from poslens.kernels.biases import alibi_profile, bucket_profiles, profile_kernels, shaw_profile
 from poslens.kernels.named import DEFAULT_LENGTH, named_kernels
 from poslens.kernels.order import TOKENS, Positions, order_deviations
 from poslens.kernels.result import Kernels
-from poslens.kernels.rotations import rope_of, rotation_kernels
+from poslens.kernels.rotations import rotation_kernels
 from poslens.kernels.tables import table_kernels
 
 # A kernel of distance alone says at two thousand positions what it says at a hundred thousand.
 MOST_POSITIONS = 2048
 # Profiles of all layers are kept: of eighty layers with sixty-four heads 32 MB.
 MOST_NUMBERS, FEWEST_POSITIONS = 4_000_000, 256
-
-# Without a table the first block is read for one claim alone; of a large model it has 500 MB.
-MOST_READ = 2**24
 
 NO_ORDER = "what its scheme does to tokens is not computed here"
 NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
@@ -117,12 +115,11 @@ class _Model:
 
     def _beside(self, block: AttentionBlock, length: int) -> HeadOffsets | None:
         """Return what the first block adds by distance beside a table; None for nothing."""
-        for record in self.schemes:
-            if isinstance(record, BucketedBias) and record.tensors and not record.gated:
-                return bucket_profiles(record, self.checkpoint.tensors, length)[0]
-            if isinstance(record, Alibi):
-                return alibi_profile(record, length, block.scale)
-        return None
+        at = offsets(length, causal=block.causal)
+        return self._in_attention(block.part).profile(at, block.scale)
+
+    def _in_attention(self, part: str | None) -> InAttention:
+        return in_attention(self.checkpoint.tensors, self.schemes, part, 0, self.context)
 
     def of_schemes(self) -> Kernels:
         return _with_order(self._known(), self._order)
@@ -130,42 +127,23 @@ class _Model:
     def _order(self) -> tuple[float, float] | None:
         """Measure what the first block's attention knows of order; None where nothing acts."""
         part = self._meant_part()
-        self._require_small(part)
+        require_small(self.checkpoint, part)
         block = self._block(part=part)
-        for record in self.schemes:
-            positions = self._acting(record, block)
-            if positions is not None:
-                content = self._content(TOKENS, None, _width(block))
-                return order_deviations(block, content, positions, self.seed)
-        return None
+        positions = self._positions(block)
+        if positions is None:
+            return None
+        content = self._content(TOKENS, None, _width(block))
+        return order_deviations(block, content, positions, self.seed)
 
-    def _require_small(self, part: str | None) -> None:
-        """Require a block that is not too much to read, perhaps from afar, for one claim.
-
-        Raises
-        ------
-        SourceError
-            If its projections are larger.
-        """
-        numbers = block_numbers(self.checkpoint, part)
-        if numbers > MOST_READ:
-            raise SourceError(
-                "the first attention block is not read for this",
-                expected=f"projections of at most {MOST_READ:,} numbers",
-                got=f"{numbers:,}",
-            )
-
-    def _acting(self, record: Acting, block: AttentionBlock) -> Positions | None:
-        if isinstance(record, Rotary) and 0 in record.layers:
-            rope, at = rope_of(record, self.context), np.arange(TOKENS)
+    def _positions(self, block: AttentionBlock) -> Positions | None:
+        found, at = self._in_attention(block.part), np.arange(TOKENS)
+        if found.rope is not None:
+            rope = found.rope
             return Positions(rotation=lambda vectors: rope.rotate(vectors, at))
-        if isinstance(record, Alibi):
-            profile, causal = alibi_profile(record, TOKENS, block.scale), not record.symmetric
-            return Positions(bias=_pairs(profile, TOKENS, causal=causal))
-        if isinstance(record, BucketedBias) and self._meant(record):
-            profile = bucket_profiles(record, self.checkpoint.tensors, TOKENS)[0]
-            return Positions(bias=_pairs(profile, TOKENS, causal=not record.bidirectional))
-        return None
+        profile = found.profile(offsets(TOKENS, causal=block.causal), block.scale)
+        if profile is None:
+            return None
+        return Positions(bias=_pairs(profile, TOKENS, causal=block.causal))
 
     def _known(self) -> Kernels:
         rotations = [one for one in self.schemes if isinstance(one, Rotary)]

@@ -9,31 +9,14 @@ import numpy as np
 from poslens.attention import Bands, offsets, rope_bands
 from poslens.axes import HeadVector, PerPlane
 from poslens.checkpoints.blocks import HeadBiases
+from poslens.checkpoints.in_attention import rope_of
 from poslens.checkpoints.schemes import Rotary
 from poslens.encodings import Rope
-from poslens.encodings.rope_config import scaling_from
 from poslens.errors import SettingError
 from poslens.kernels.biases import profile_kernels
 from poslens.kernels.result import Kernels
 
 NO_MEANS = "the model has no biases of queries and keys, and their means need text"
-
-
-def rope_of(record: Rotary, context: int | None) -> Rope:
-    """Return the encoding that a description's record names.
-
-    Raises
-    ------
-    SettingError
-        If its scaling is unknown here, or keeps its factors in a tensor.
-    """
-    return Rope(
-        head_dim=record.head_dim,
-        base=record.base,
-        rotary_dim=record.rotary_dim,
-        pairing=record.pairing,
-        scaling=scaling_from(record.scaling, context),
-    )
 
 
 def wavelengths_of(rope: Rope, length: int | None) -> PerPlane:
