@@ -106,6 +106,12 @@ def in_attention(
     return found
 
 
+def part_meant(schemes: Iterable[Acting], part: str | None) -> str | None:
+    """Return the stack that is meant: the first that has buckets, if none was chosen."""
+    having = (one for one in schemes if isinstance(one, BucketedBias) and one.tensors)
+    return part or next((one.part for one in having if not one.gated), None)
+
+
 def rope_of(record: Rotary, context: int | None) -> Rope:
     """Return the rotation that a record names.
 

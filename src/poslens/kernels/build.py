@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from poslens.attention import offsets
-from poslens.axes import HeadOffsets, PairBias, Rows
+from poslens.attention import HeadMeans, at_pairs, offsets
+from poslens.axes import HeadOffsets, Rows
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import (
     AttentionBlock,
@@ -17,7 +17,7 @@ from poslens.checkpoints.blocks import (
     read_block,
     require_small,
 )
-from poslens.checkpoints.in_attention import InAttention, in_attention
+from poslens.checkpoints.in_attention import InAttention, in_attention, part_meant
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.schemes import (
     AddedTable,
@@ -51,6 +51,7 @@ def kernels_of(
     table: PositionTable | None,
     part: str | None = None,
     seed: int = 0,
+    means: HeadMeans | None = None,
 ) -> Kernels:
     """Return the kernels of a source; where they are not known, only why.
 
@@ -66,12 +67,15 @@ def kernels_of(
         Which stack, where a model has several.
     seed
         Of the tokens and the reordering by which `Kernels.order` is measured.
+    means
+        Mean queries and keys of one layer over a text, from which a rotation's kernel there is
+        then taken.
     """
     if isinstance(opened, NamedEncoding):
         return named_kernels(opened.spec, None if table is None else table.rows)
     if not isinstance(opened, Checkpoint) or opened.config is None or description is None:
         return Kernels(reason=NO_CONFIG)
-    model = _Model(opened, description, part, seed)
+    model = _Model(opened, description, part, seed, means)
     try:
         return model.of_table(table) if table is not None else model.of_schemes()
     except PosLensError as error:
@@ -82,9 +86,14 @@ class _Model:
     """One model's schemes, and its attention blocks where these can be read."""
 
     def __init__(
-        self, checkpoint: Checkpoint, description: Description, part: str | None, seed: int
+        self,
+        checkpoint: Checkpoint,
+        description: Description,
+        part: str | None,
+        seed: int,
+        means: HeadMeans | None,
     ) -> None:
-        self.checkpoint, self.part, self.seed = checkpoint, part, seed
+        self.checkpoint, self.part, self.seed, self.means = checkpoint, part, seed, means
         self.schemes, self.context = description.schemes, description.context
         self.length = min(self.context or DEFAULT_LENGTH, MOST_POSITIONS)
 
@@ -99,7 +108,7 @@ class _Model:
         count = min(TOKENS, table.length)
         positions = Positions(
             table=table.rows[:count],
-            bias=None if beside is None else _pairs(beside, count, causal=block.causal),
+            bias=None if beside is None else at_pairs(beside, count, causal=block.causal),
         )
         content = self._content(count, table)
         return _with_order(found, lambda: order_deviations(block, content, positions, self.seed))
@@ -126,7 +135,7 @@ class _Model:
 
     def _order(self) -> tuple[float, float] | None:
         """Measure what the first block's attention knows of order; None where nothing acts."""
-        part = self._meant_part()
+        part = part_meant(self.schemes, self.part)
         require_small(self.checkpoint, part)
         block = self._block(part=part)
         positions = self._positions(block)
@@ -143,7 +152,7 @@ class _Model:
         profile = found.profile(offsets(TOKENS, causal=block.causal), block.scale)
         if profile is None:
             return None
-        return Positions(bias=_pairs(profile, TOKENS, causal=block.causal))
+        return Positions(bias=at_pairs(profile, TOKENS, causal=block.causal))
 
     def _known(self) -> Kernels:
         rotations = [one for one in self.schemes if isinstance(one, Rotary)]
@@ -179,7 +188,7 @@ class _Model:
         except PosLensError as error:
             reason = str(error)
         length = self._length(len(turned) * rotations[0].query_heads)
-        return rotation_kernels(rotations, layers, length, self.context, reason)
+        return rotation_kernels(rotations, layers, length, self.context, reason, self.means)
 
     def _shaw(self, record: RelativeTable) -> Kernels:
         tensors, count = self.checkpoint.tensors, len(record.tensors)
@@ -208,11 +217,6 @@ class _Model:
     def _meant(self, record: BucketedBias) -> bool:
         return bool(record.tensors) and not record.gated and self.part in (None, record.part)
 
-    def _meant_part(self) -> str | None:
-        """The stack whose kernels are taken: the first that has buckets, if none was chosen."""
-        meant = (r for r in self.schemes if isinstance(r, BucketedBias) and self._meant(r))
-        return self.part or next((record.part for record in meant), None)
-
     def _scale(self) -> float:
         """What the first block's logits are multiplied by, with no matrix read for it."""
         return read_biases(self.checkpoint, self.part).scale
@@ -236,10 +240,3 @@ def _width(block: AttentionBlock) -> int:
     if first is None:
         return int(block.queries.shape[1])
     return int(first.scale.size if isinstance(first, Norm) else first.weight.shape[0])
-
-
-def _pairs(profile: HeadOffsets, count: int, *, causal: bool) -> PairBias:
-    """A bias by offset at every pair of the first positions; after a causal query, that at 0."""
-    zero = profile.shape[1] - 1 if causal else (profile.shape[1] - 1) // 2
-    offset = np.arange(count) - np.arange(count)[:, None]
-    return np.asarray(profile[:, np.minimum(offset, 0 if causal else count) + zero])
