@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from poslens.attention.terms import LogitParts, Split, term_logits
-from poslens.axes import PerDim, Rows
+from poslens.axes import Keys, PerDim, Queries, Rows
 from poslens.checkpoints.blocks import AttentionBlock, Linear, Norm
 from poslens.errors import TableError, UndefinedMeasureError
 from poslens.logits import Acting, AfterProjection
 
-Vectors = Float[np.ndarray, "some_head position d_head"]
 OwnLogits = Float[np.ndarray, "head query_pos key_pos"]
 
 
@@ -91,7 +90,7 @@ class LayerTerms:
             return rows
         return np.asarray(rows - rows.mean(axis=-1, keepdims=True))
 
-    def _by_head(self, flat: Float[np.ndarray, "some_position flat"]) -> tuple[Vectors, Vectors]:
+    def _by_head(self, flat: Float[np.ndarray, "some_position flat"]) -> tuple[Queries, Keys]:
         heads = flat.reshape(len(flat), -1, self._d_head).transpose(1, 0, 2)
         return np.ascontiguousarray(heads[: self._heads]), np.ascontiguousarray(heads[self._heads :])
 
