@@ -92,58 +92,12 @@ def logit_parts(block: AttentionBlock, stream: Stream, acting: Acting) -> LogitP
             got=f"{seen[0].shape[1]}",
             remedy="check that the config describes these weights",
         )
-    queries = _heads(seen, block.queries, block.query_bias)
-    keys = _heads(seen, block.keys, block.key_bias)
-    return AfterProjection.of(block, acting)(queries, keys)
-
-
-@dataclass(frozen=True, eq=False)
-class AfterProjection:
-    """What acts on projected queries and keys, in this order, and on their products.
-
-    Attributes
-    ----------
-    clip, query_norm, key_norm, scale, causal
-        As in `AttentionBlock`, whose projections are not held.
-    acting
-        What the scheme does.
-    """
-
-    clip: float | None
-    query_norm: HeadNorm | None
-    key_norm: HeadNorm | None
-    scale: float
-    causal: bool
-    acting: Acting
-
-    @classmethod
-    def of(cls, block: AttentionBlock, acting: Acting) -> AfterProjection:
-        """Return that of a block."""
-        return cls(
-            block.clip, block.query_norm, block.key_norm, block.scale, block.causal, acting
-        )
-
-    def __call__(self, queries: Split, keys: Split) -> LogitParts:
-        """Return the parts of the logits from those of projected queries and keys.
-
-        Raises
-        ------
-        UndefinedMeasureError
-            As `logit_parts`.
-        """
-        queries, keys = self._normed(queries, self.query_norm), self._normed(keys, self.key_norm)
-        rope = self.acting.rope
-        if rope is not None:
-            queries, keys = _rotated(queries, rope), _rotated(keys, rope)
-        queries = Split(*(part * self.scale for part in _parts(queries)))
-        return LogitParts(queries, keys, causal=self.causal, bias=self.acting.bias)
-
-    def _normed(self, split: Split, norm: HeadNorm | None) -> Split:
-        if self.clip is not None and np.abs(split.total).max() > self.clip:
-            raise UndefinedMeasureError(
-                "queries or keys are cut off on this text, and are no sum of parts then"
-            )
-        return split if norm is None else _normed(norm, split)
+    queries = _heads(block, seen, block.queries, block.query_bias, block.query_norm)
+    keys = _heads(block, seen, block.keys, block.key_bias, block.key_norm)
+    if acting.rope is not None:
+        queries, keys = _rotated(queries, acting.rope), _rotated(keys, acting.rope)
+    queries = Split(*(part * block.scale for part in _parts(queries)))
+    return LogitParts(queries, keys, causal=block.causal, bias=acting.bias)
 
 
 def _parts(of: Stream | Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -182,10 +136,19 @@ def _frozen_scale(parts: list[np.ndarray], epsilon: float, axes: tuple[int, ...]
 
 
 def _heads(
-    seen: list[StreamRows], weights: Weights, bias: Float[np.ndarray, "some_head d_head"]
+    block: AttentionBlock,
+    seen: list[StreamRows],
+    weights: Weights,
+    bias: Float[np.ndarray, "some_head d_head"],
+    norm: HeadNorm | None,
 ) -> Split:
     content, position, constant = (_projected(rows, weights) for rows in seen)
-    return Split(content, position, constant + bias[:, None])
+    split = Split(content, position, constant + bias[:, None])
+    if block.clip is not None and np.abs(split.total).max() > block.clip:
+        raise UndefinedMeasureError(
+            "queries or keys are cut off on this text, and are no sum of parts then"
+        )
+    return split if norm is None else _normed(norm, split)
 
 
 def _projected(rows: StreamRows, weights: Weights) -> Vectors:
