@@ -82,6 +82,18 @@ def logit_parts(block: AttentionBlock, stream: Stream, acting: Acting) -> LogitP
         If the block cuts off queries or keys (OLMo, MPT: ``clip``), and does so on this text: they
         are no sum of parts then.
     """
+    queries, keys = query_key_parts(block, stream)
+    return acted(block, queries, keys, acting)
+
+
+def query_key_parts(block: AttentionBlock, stream: Stream) -> tuple[Split, Split]:
+    """Return what a block's queries and keys are made of before rotation and scale.
+
+    Raises
+    ------
+    TableError, UndefinedMeasureError
+        As `logit_parts`.
+    """
     seen = [np.broadcast_to(part, stream.content.shape) for part in _parts(stream)]
     for step in block.path:
         seen = _norm(step, seen) if isinstance(step, Norm) else _linear(step, seen)
@@ -94,10 +106,28 @@ def logit_parts(block: AttentionBlock, stream: Stream, acting: Acting) -> LogitP
         )
     queries = _heads(block, seen, block.queries, block.query_bias, block.query_norm)
     keys = _heads(block, seen, block.keys, block.key_bias, block.key_norm)
+    return queries, keys
+
+
+def acted(block: AttentionBlock, queries: Split, keys: Split, acting: Acting) -> LogitParts:
+    """Return the parts of logits from those of queries and keys: rotated, scaled, biased."""
     if acting.rope is not None:
         queries, keys = _rotated(queries, acting.rope), _rotated(keys, acting.rope)
     queries = Split(*(part * block.scale for part in _parts(queries)))
     return LogitParts(queries, keys, causal=block.causal, bias=acting.bias)
+
+
+def first_positions(parts: LogitParts, count: int) -> LogitParts:
+    """Return the same of the first positions alone, all of them if there are fewer."""
+    length = parts.queries.content.shape[1]
+    count = min(count, length)
+    queries, keys = (
+        Split(*(part[:, :count] for part in _parts(split))) for split in (parts.queries, parts.keys)
+    )
+    bias = parts.bias
+    if bias is not None:
+        bias = bias[:, length - count : length if parts.causal else length + count - 1]
+    return LogitParts(queries, keys, parts.causal, bias)
 
 
 def _parts(of: Stream | Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
