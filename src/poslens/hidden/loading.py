@@ -1,0 +1,115 @@
+"""A model of transformers from what names it: a folder, a model on the hub, or a GGUF file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from poslens.checkpoints.folder import only_gguf
+from poslens.checkpoints.names import HubModel, Located, parse_source
+from poslens.checkpoints.tensors import listed
+from poslens.errors import SourceError, quoted
+
+# The files that transformers takes a folder's weights from.
+_OF_A_FOLDER = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+def loaded(source: Any) -> Any:
+    """Return a model: that which is given, or the one that a string or path names.
+
+    Raises
+    ------
+    SourceError
+        If it names no model, or transformers cannot load it whole.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return source
+    shown = quoted(os.fspath(source))
+    name, options = _named(source, shown)
+    import transformers
+
+    try:
+        with _quiet():
+            model, found = transformers.AutoModel.from_pretrained(
+                name,
+                dtype="float32",
+                attn_implementation="eager",
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # of any kind: the hub's, a container's, a config's
+        raise SourceError(
+            f"transformers cannot load {shown}",
+            expected="a model that AutoModel.from_pretrained loads without code of its own",
+            got=quoted(f"{type(error).__name__}: {error}"),
+            remedy="load it yourself and pass the model",
+        ) from error
+    # A pooler reads the last hidden state, and is in none.
+    missing = [key for key in found["missing_keys"] if "pooler" not in key]
+    if missing:
+        raise SourceError(
+            f"{shown} does not hold the whole model",
+            expected="all weights, for what is absent is drawn at random",
+            got="none for " + listed(quoted(key) for key in sorted(missing)),
+            remedy="restore the checkpoint, or load it yourself and pass the model",
+        )
+    return model
+
+
+def _named(source: str | os.PathLike[str], shown: str) -> tuple[str, dict[str, str]]:
+    """Return what ``from_pretrained`` takes: the name, and the file and revision where needed."""
+    named = parse_source(source)
+    if isinstance(named, Located):
+        folder, file = named.path, None
+        if named.path.is_dir():
+            alone = None if (folder / "config.json").exists() else only_gguf(folder)
+            file = None if alone is None else alone.name
+        else:
+            folder, file = named.path.parent, named.path.name
+        return str(Path(folder)), _weights(file, shown)
+    if isinstance(named, HubModel):
+        return named.repo, {"revision": named.revision, **_weights(named.file, shown)}
+    raise SourceError(
+        f"cannot run a model from {shown}",
+        expected="a model folder, a model on the hub, or a GGUF file",
+        got="an encoding or an address",
+        remedy="download the model, and give its folder",
+    )
+
+
+def _weights(file: str | None, shown: str) -> dict[str, str]:
+    if file is not None and file.endswith(".gguf"):
+        return {"gguf_file": file}
+    if file is None or file in _OF_A_FOLDER:
+        return {}
+    raise SourceError(
+        f"cannot run a model from {shown}",
+        expected=f"a folder, a .gguf file, or one of {', '.join(_OF_A_FOLDER)}",
+        got=quoted(file),
+        remedy="give the model's folder",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing about what it loads."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
