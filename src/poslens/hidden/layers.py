@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from poslens.attention.terms import LogitParts, Split, TermLogits, TermSums, term_logits, term_sums
+from poslens.attention.terms import TermLogits, TermSums, term_logits, term_sums
 from poslens.axes import Tokens
 from poslens.errors import PosLensError, SettingError, UndefinedMeasureError
 from poslens.geometry.components import principal_components
@@ -15,6 +15,7 @@ from poslens.hidden.attentions import Attentions
 from poslens.hidden.model import TextModel, text_model
 from poslens.hidden.result import PARTS, HiddenStates
 from poslens.hidden.split import HiddenSplit
+from poslens.logits.parts import first_positions
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 Place: TypeAlias = tuple[int, int]  # layer, head
@@ -64,15 +65,16 @@ def follow(
     report = progress or (lambda *_: None)
     with text_model(source, part) as model:
         model.check(tokens)
+        attentions = Attentions(model, tokens)
         splits = _means(model, tokens, report)
-        attentions = Attentions(model, splits, tokens)
+        attentions.know(splits)
         sums = _second_pass(model, tokens, splits, attentions, report)
         place = _shown(sums, head)
         picture = None
         if place is not None:
             states = model.states(tokens[0])[place[0]]
-            parts = attentions.parts(place[0], tokens[0], states)
-            picture = term_logits(_first(parts, PICTURE_TOKENS), place[1])
+            parts = attentions.parts(place[0], 0, states)
+            picture = term_logits(first_positions(parts, PICTURE_TOKENS), place[1])
         return _gathered(model, tokens, splits, attentions, sums, picture, place)
 
 
@@ -105,7 +107,7 @@ def _second_pass(
             attentions.compare(ids, states)
         for layer in attentions.known():
             try:
-                found = term_sums(attentions.parts(layer, ids, states[layer]))
+                found = term_sums(attentions.parts(layer, done, states[layer]))
             except PosLensError as error:
                 attentions.drop(layer, error)
                 continue
@@ -136,22 +138,6 @@ def _shown(sums: list[TermSums | None], head: Place | None) -> Place | None:
         number = int(bearing.argmax())
         best = max(best, (float(bearing[number]), (layer, number)), key=lambda one: one[0])
     return best[1]
-
-
-def _first(parts: LogitParts, count: int) -> LogitParts:
-    """Return the parts of the first positions alone."""
-    length = parts.queries.content.shape[1]
-    if length <= count:
-        return parts
-    queries, keys = (
-        Split(*(part[:, :count] for part in (one.content, one.position, one.constant)))
-        for one in (parts.queries, parts.keys)
-    )
-    bias = parts.bias
-    if bias is not None:
-        last = bias.shape[1] if parts.causal else bias.shape[1] - (length - count)
-        bias = bias[:, length - count : last]
-    return LogitParts(queries, keys, causal=parts.causal, bias=bias)
 
 
 def _gathered(

@@ -6,6 +6,8 @@ are projected once. Of each context only the whole is, and content is what remai
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,9 +15,12 @@ from poslens.attention.terms import LogitParts, Split, term_logits
 from poslens.axes import Keys, PerDim, Queries, Rows
 from poslens.checkpoints.blocks import AttentionBlock, Linear, Norm
 from poslens.errors import TableError, UndefinedMeasureError
-from poslens.logits import Acting, AfterProjection
+from poslens.logits.parts import Acting, acted, first_positions, head_normed
 
 OwnLogits = Float[np.ndarray, "head query_pos key_pos"]
+
+
+COMPARED = 1024  # positions: matrices of longer contexts are large
 
 
 class LayerTerms:
@@ -49,8 +54,7 @@ class LayerTerms:
                 got=f"{mean.size} dimensions, and {len(block.path)} steps",
                 remedy="check that the config describes these weights",
             )
-        self.soft_cap = block.soft_cap
-        self._after = AfterProjection.of(block, acting)
+        self._block, self._acting = _without_weights(block), acting
         self._norm = next((step for step in block.path if isinstance(step, Norm)), None)
         self._heads = len(block.queries)
         self._d_head = block.queries.shape[2]
@@ -85,7 +89,10 @@ class LayerTerms:
         content = rows @ self._weights / scale - position - constant
         constant = np.broadcast_to(constant + self._bias, content.shape)
         (qe, ke), (qp, kp), (q0, k0) = map(self._by_head, (content, position, constant))
-        return self._after(Split(qe, qp, q0), Split(ke, kp, k0))
+        block = self._block
+        queries = head_normed(block, Split(qe, qp, q0), block.query_norm)
+        keys = head_normed(block, Split(ke, kp, k0), block.key_norm)
+        return acted(block, queries, keys, self._acting)
 
     def _centred(self, rows: Float[np.ndarray, "*rows dim"]) -> Float[np.ndarray, "*rows dim"]:
         if self._norm is None or not self._norm.centre:
@@ -99,8 +106,21 @@ class LayerTerms:
         )
 
 
+def _without_weights(block: AttentionBlock) -> AttentionBlock:
+    """Return a block whose matrices hold nothing, once they have been taken over."""
+    return replace(
+        block,
+        queries=np.broadcast_to(0.0, block.queries.shape),
+        keys=np.broadcast_to(0.0, block.keys.shape),
+        values=np.broadcast_to(0.0, block.values.shape),
+        output=np.broadcast_to(0.0, block.output.shape),
+    )
+
+
 def reconstruction_error(parts: LogitParts, own: OwnLogits, soft_cap: float | None) -> float:
     """Return max |Σ terms - logits| ÷ std(logits) over all heads, both centred within rows.
+
+    Of a context of more than 1,024 positions the first are compared.
 
     Where a model caps its logits (Gemma 2), the terms are of those before the cap, and their sum is
     passed through it.
@@ -119,33 +139,34 @@ def reconstruction_error(parts: LogitParts, own: OwnLogits, soft_cap: float | No
     UndefinedMeasureError
         If the model masks what the terms are taken over, so that both do not compare.
     """
-    allowed = np.ones(own.shape[1:], dtype=bool)
-    if parts.causal:
-        allowed = np.tri(own.shape[1], dtype=bool)
-    if np.isnan(own[:, allowed]).any():
+    length = own.shape[1]
+    seen = np.tri(length, dtype=bool) if parts.causal else np.ones((length, length), dtype=bool)
+    if np.isnan(own[0][seen]).any():
         raise UndefinedMeasureError(
             "the layer does not let every query see every key that the terms are taken over, as in "
             "a window; take contexts within it"
         )
+    count = min(length, COMPARED)
+    parts, seen = first_positions(parts, count), seen[:count, :count]
     worst, square = 0.0, 0.0
-    for head, logits in enumerate(own):
-        wanted = _centred(np.where(allowed, logits, np.nan))
+    for head, logits in enumerate(own[:, :count, :count].astype(np.float64)):
+        wanted = _centred(np.where(seen, logits, np.nan))
         terms = term_logits(parts, head).sum(axis=0)
         if soft_cap is not None:
-            whole = terms + _row_means(parts, head, allowed)
+            whole = terms + _row_means(parts, head, seen)
             terms = _centred(soft_cap * np.tanh(whole / soft_cap))
         worst = max(worst, float(np.nanmax(np.abs(terms - wanted))))
         square += float(np.nansum(wanted**2))
     if square == 0:
         raise UndefinedMeasureError("the layer's logits are constant along rows")
-    return worst / float(np.sqrt(square / (len(own) * np.count_nonzero(allowed))))
+    return worst / float(np.sqrt(square / (len(own) * np.count_nonzero(seen))))
 
 
 def _centred(logits: Float[np.ndarray, "query_pos key_pos"]) -> Rows:
     return np.asarray(logits - np.nanmean(logits, axis=1, keepdims=True))
 
 
-def _row_means(parts: LogitParts, head: int, allowed: np.ndarray) -> Rows:
+def _row_means(parts: LogitParts, head: int, seen: np.ndarray) -> Rows:
     """Row means of the whole products: of no model that caps its logits, a bias is added."""
     whole = parts.queries.total[head] @ parts.keys.total[head // parts.shared_by].T
-    return np.nanmean(np.where(allowed, whole, np.nan), axis=1, keepdims=True)
+    return np.nanmean(np.where(seen, whole, np.nan), axis=1, keepdims=True)

@@ -64,6 +64,8 @@ class AttentionLogits(TorchFunctionMode):
 
 
 def _unmasked(logits: torch.Tensor) -> HeadLogits:
-    values = logits.detach().cpu().double()  # before what an older model does to it in place
-    lowest = max(_MASKED, torch.finfo(logits.dtype).min / 2)
-    return np.asarray(values.masked_fill(values < lowest, torch.nan).flatten(0, -3).numpy())
+    values = logits.detach().cpu()
+    values = values if values.element_size() == 8 else values.float()
+    masked = values < max(_MASKED, torch.finfo(logits.dtype).min / 2)
+    # A copy: some models go on to write where it stands.
+    return np.asarray(values.masked_fill(masked, torch.nan).flatten(0, -3).numpy())

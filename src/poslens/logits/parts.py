@@ -173,7 +173,17 @@ def _heads(
     norm: HeadNorm | None,
 ) -> Split:
     content, position, constant = (_projected(rows, weights) for rows in seen)
-    split = Split(content, position, constant + bias[:, None])
+    return head_normed(block, Split(content, position, constant + bias[:, None]), norm)
+
+
+def head_normed(block: AttentionBlock, split: Split, norm: HeadNorm | None) -> Split:
+    """Return projected queries, or keys, after the block's norm of them.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        As `logit_parts`.
+    """
     if block.clip is not None and np.abs(split.total).max() > block.clip:
         raise UndefinedMeasureError(
             "queries or keys are cut off on this text, and are no sum of parts then"
