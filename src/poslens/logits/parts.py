@@ -39,7 +39,7 @@ class Stream:
 
     content: StreamRows
     position: StreamRows
-    constant: StreamRows
+    constant: Float[np.ndarray, "position_or_one width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def _norm(norm: Norm, parts: list[StreamRows]) -> list[StreamRows]:
     return [content, position, constant + norm.shift]
 
 
-def _linear(step: Linear, parts: list[StreamRows]) -> list[StreamRows]:
+def _linear(step: Linear, parts: list[StreamRows]) -> list[Float[np.ndarray, "position dim"]]:
     _require_width(parts, step.weight.shape[0])
     content, position, constant = (part @ step.weight for part in parts)
     return [content, position, constant + step.bias]
