@@ -91,7 +91,7 @@ def rotation_kernels(
     if means is not None and means.layer in ropes:
         found = {means.layer: means, **{k: v for k, v in found.items() if k != means.layer}}
     if not found:
-        return replace(known, reason=reason or unscaled)
+        return replace(known, reason=unscaled or reason)
     causal = next(iter(found.values())).causal
     at = offsets(length, causal=causal)
     bands = {
