@@ -65,9 +65,7 @@ def _gpt2(model: hf.PreTrainedModel, layer: int, length: int) -> Layer:
 def _bert(model: hf.PreTrainedModel, layer: int, length: int) -> Layer:
     attention = model.encoder.layer[layer].attention.self
     heads = model.config.num_attention_heads
-    return Layer(
-        [], *linear(attention.query, heads), *linear(attention.key, heads), causal=False
-    )
+    return Layer([], *linear(attention.query, heads), *linear(attention.key, heads), causal=False)
 
 
 def _mpnet(model: hf.PreTrainedModel, layer: int, length: int) -> Layer:
@@ -205,9 +203,7 @@ def terms(layer: Layer, parts: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.
     return found
 
 
-def _turned(
-    three: list[np.ndarray], turns: tuple[np.ndarray, np.ndarray]
-) -> list[np.ndarray]:
+def _turned(three: list[np.ndarray], turns: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
     """Rotated; what was constant is position then, in the dimensions that turn."""
     cosines, sines = turns
     size = cosines.shape[1]

@@ -25,7 +25,11 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("gemma2", APART | {"attn_logit_softcapping": 0.7}, None),
     ("olmo2", GROUPED, None),
     ("stablelm", GROUPED, None),
-    ("mixtral", GROUPED | {"num_local_experts": 2, "num_experts_per_tok": 1, "intermediate_size": 12}, None),
+    (
+        "mixtral",
+        GROUPED | {"num_local_experts": 2, "num_experts_per_tok": 1, "intermediate_size": 12},
+        None,
+    ),
     ("gptj", GPT | {"n_embd": 48, "rotary_dim": 4}, None),
     ("ctrl", GPT | {"n_embd": 48, "dff": 10}, None),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True, "implementation": "sdpa"}, None),

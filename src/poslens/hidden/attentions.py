@@ -150,9 +150,7 @@ class Attentions:
             raise UndefinedMeasureError("what the model does with positions is not known")
         model = self._model
         block = read_block(model.checkpoint, model.part, layer)
-        scheme = acting(
-            model.checkpoint, self._schemes, model.part, layer, self._length, block
-        )
+        scheme = acting(model.checkpoint, self._schemes, model.part, layer, self._length, block)
         if layer == 0 and self._embedded is not None:
             return _first(block, scheme, self._embedded)
         terms = LayerTerms(block, scheme, split.mean, split.position)

@@ -133,7 +133,9 @@ class TextModel:
         if "use_cache" in self._accepts:
             inputs["use_cache"] = False
         if "position_ids" in self._accepts and self._first_position:
-            inputs["position_ids"] = self._first_position + torch.arange(ids.size, device=device)[None]
+            inputs["position_ids"] = (
+                self._first_position + torch.arange(ids.size, device=device)[None]
+            )
         if self._encoder is not None:
             with torch.no_grad():
                 read = self._encoder(input_ids=tokens, attention_mask=inputs["attention_mask"])
@@ -262,7 +264,10 @@ def _first_position(stack: Any) -> int:
     They would take a padding token in the text for padding, if they numbered positions themselves.
     """
     for name, module in stack.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+        if (
+            name.endswith("position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
             return int(module.padding_idx) + 1
     return 0
 

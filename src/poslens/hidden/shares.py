@@ -41,11 +41,13 @@ class LayerTerms:
         If they do not fit the block.
     """
 
-    def __init__(
-        self, block: AttentionBlock, acting: Acting, mean: PerDim, position: Rows
-    ) -> None:
+    def __init__(self, block: AttentionBlock, acting: Acting, mean: PerDim, position: Rows) -> None:
         dim = block.queries.shape[1]
-        if mean.size != dim or len(block.path) > 1 or any(isinstance(step, Linear) for step in block.path):
+        if (
+            mean.size != dim
+            or len(block.path) > 1
+            or any(isinstance(step, Linear) for step in block.path)
+        ):
             raise TableError(
                 "hidden states do not fit the attention block",
                 expected=f"{dim} dimensions, and at most one norm before the projections",
@@ -99,7 +101,9 @@ class LayerTerms:
 
     def _by_head(self, flat: Float[np.ndarray, "some_position flat"]) -> tuple[Queries, Keys]:
         heads = flat.reshape(len(flat), -1, self._d_head).transpose(1, 0, 2)
-        return np.ascontiguousarray(heads[: self._heads]), np.ascontiguousarray(heads[self._heads :])
+        return np.ascontiguousarray(heads[: self._heads]), np.ascontiguousarray(
+            heads[self._heads :]
+        )
 
 
 def _without_weights(block: AttentionBlock) -> AttentionBlock:
