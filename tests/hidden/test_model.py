@@ -296,5 +296,6 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torch_is_not_imported_before_a_model_is_asked_for() -> None:
     code = "import sys, poslens.hidden; print(sorted({'torch', 'transformers'} & {*sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "[]"

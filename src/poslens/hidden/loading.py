@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,8 +103,7 @@ def _weights(file: str | None, shown: str) -> dict[str, str]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers from writing about what it loads."""
-    from transformers.utils import logging
-
+    logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
