@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import scipy
 
 from poslens._version import __version__
+from poslens.axes import Tokens
 from poslens.checkpoints import Description, ModelSource, PositionTable, Source
 from poslens.checkpoints.describe import described
 from poslens.checkpoints.load import table_of
@@ -31,6 +33,8 @@ from poslens.geometry.views import effective
 from poslens.kernels import Kernels, kernels_of
 from poslens.labelled import labelled_arrays
 from poslens.labelled_kernel import kernel_arrays, kernel_measures
+from poslens.on_text import OnText, on_text
+from poslens.reading import Reading
 from poslens.study import Settings, Study
 
 VIEWS = ("raw", "effective")
@@ -46,10 +50,15 @@ def analyze(
     nulls: int = 200,
     seed: int = 0,
     bars: Mapping[str, float] | None = None,
+    text: str | os.PathLike[str] | None = None,
+    contexts: int | None = None,
+    length: int | None = None,
+    tokens: Tokens | None = None,
+    layers: bool = False,
     allow_full_download: bool = False,
     progress: Progress | None = None,
 ) -> Study:
-    """Measure a position table, test the article's claims on it, and return the `Study`.
+    """Measure a position table and a model's logits, test the article's claims, return the `Study`.
 
     Parameters
     ----------
@@ -69,6 +78,18 @@ def analyze(
         Of the null draws, the bootstrap, and the probes' folds and pairs.
     bars
         Bars to use in place of the defaults, by claim.
+    text
+        A UTF-8 file, from which contexts are read with the model's own tokenizer. Without it, and
+        where ``contexts``, ``length`` or ``layers`` ask for a text, it is the help topics of
+        Python; where nothing asks for one, tokens are drawn uniformly from the vocabulary.
+    contexts, length
+        How many contexts the model reads, and how many tokens each has: 32 and 256 (or as many as
+        the model takes) if None.
+    tokens
+        Ids to read in place of a text, shape (context, position).
+    layers
+        Whether to run the model (which needs the extra ``torch``), and follow position through the
+        hidden states and logits of every layer.
     allow_full_download
         Whether to fetch a remote file whole where it cannot be read in part.
     progress
@@ -82,9 +103,9 @@ def analyze(
     Raises
     ------
     SourceError, TableError
-        If the source cannot be read, or is no position table.
+        If the source or the text cannot be read, or is no position table.
     SettingError
-        If a setting cannot be used.
+        If a setting cannot be used, or asks for what the source has not.
 
     Examples
     --------
@@ -93,31 +114,36 @@ def analyze(
     >>> study.claim("sinusoid.many_frequencies").verdict.value
     'supported'
     """
+    reading = Reading(text, contexts, length, tokens, layers)
+    reading.check()
     settings = _checked(view, nulls, seed, rows, bars)
+    report = progress or (lambda _what, _done, _total: None)
     if isinstance(source, PositionTable):
-        opened, table = _origin(source), source
+        opened = source.origin if isinstance(source.origin, Opened) else None
         description = None if opened is None else described(opened)
+        table = source
     else:
         opened = open_any(source, Access(allow_full_download, Meter(progress)))
         description = described(opened)
         if description is not None and not description.adds_table:
             _refuse_what_needs_a_table(description, rows is not None, view != "raw")
-            return _without_table(opened, description, settings, part)
+            found = on_text(source, opened, description, None, part, reading, settings, report)
+            return _without_table(opened, description, found, settings, part)
         table = table_of(opened, part, with_tokens=True)
         table = replace(table, recognised="" if description is None else description.line())
+    found = on_text(source, opened, description, table, part, reading, settings, report)
+    settings = replace(settings, **found.read)
     if rows is not None:
         table = table.slice_rows(*rows)
         settings = replace(settings, rows=_span(table))
     raw = check_rows(table.rows)
     scales = _scales(table) if view == "effective" else ()
     viewed = check_rows(effective(raw, scales, centre=table.norms_centre))
-    report = progress or (lambda _what, _done, _total: None)
-
     report("measures", 0, 1)
-    tokens = None
+    beside = None
     if table.tokens is not None:
-        tokens = TokenGeometry(table.tokens, scales, centre=table.norms_centre)
-    measures = measures_of_table(viewed, tokens, seed)
+        beside = TokenGeometry(table.tokens, scales, centre=table.norms_centre)
+    measures = measures_of_table(viewed, beside, seed)
     kernels = kernels_of(opened, description, table, part, seed)
     # Where all rows are identical every null table is the table, and nothing is to be compared.
     varies = measures.components is not None
@@ -129,6 +155,7 @@ def analyze(
             raw=raw,
             measures=measures,
             kernel=_kernel_evidence(kernels, opened),
+            logits=found.evidence,
             nulls=draws,
             scheme=table.source.scheme,
             init_std=table.init_std,
@@ -143,23 +170,21 @@ def analyze(
         source=table.source,
         length=table.length,
         dim=table.dim,
-        measures={**measures.values, **of_kernel},
+        measures={**measures.values, **of_kernel, **found.measures},
         claims=claims,
         settings=settings,
         data={
             **labelled_arrays(viewed, measures, draws, first),
             **kernel_arrays(kernels, first),
+            **found.data,
         },
-        undefined={**measures.undefined, **unknown},
+        undefined={**measures.undefined, **unknown, **found.undefined},
         versions=versions(),
         recognised=table.recognised,
+        layers=found.layers,
     )
     report("done", 1, 1)
     return study
-
-
-def _origin(table: PositionTable) -> Opened | None:
-    return table.origin if isinstance(table.origin, Opened) else None
 
 
 def _kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
@@ -190,11 +215,11 @@ def _refuse_what_needs_a_table(description: Description, rows: bool, view: bool)
 
 
 def _without_table(
-    opened: Opened, description: Description, settings: Settings, part: str | None
+    opened: Opened, description: Description, found: OnText, settings: Settings, part: str | None
 ) -> Study:
     """A study of a model that adds no table: its kernels, and no claim about a table."""
     instead = "; ".join(scheme.line() for scheme in description.schemes)
-    kernels = kernels_of(opened, description, None, part, settings.seed)
+    kernels = kernels_of(opened, description, None, part, settings.seed, found.means)
     nothing = np.empty((0, 0))
     evidence = Evidence(
         rows=nothing,
@@ -202,6 +227,7 @@ def _without_table(
         measures=TableMeasures(),
         no_table=f"this model adds no position table: {instead}",
         kernel=_kernel_evidence(kernels, opened),
+        logits=found.evidence,
         scheme=description.schemes[0].word,
         seed=settings.seed,
     )
@@ -220,13 +246,14 @@ def _without_table(
         ),
         length=None,
         dim=None,
-        measures=measures,
+        measures={**measures, **found.measures},
         claims=decide_all(evidence, settings.bars),
-        settings=settings,
-        data=kernel_arrays(kernels),
-        undefined=unknown,
+        settings=replace(settings, **found.read),
+        data={**kernel_arrays(kernels), **found.data},
+        undefined={**unknown, **found.undefined},
         versions=versions(),
         recognised=description.line(),
+        layers=found.layers,
     )
 
 

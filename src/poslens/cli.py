@@ -87,17 +87,35 @@ def analyze(
     bar: Annotated[
         list[str] | None, typer.Option(metavar="CLAIM=VALUE", help="Change a claim's bar.")
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A UTF-8 text of any size that the model reads."),
+    ] = None,
+    contexts: Annotated[
+        int | None,
+        typer.Option(help="Contexts that it reads (32), of --text or of Python's help topics."),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(help="Tokens of each context (256, or all that the model takes).")
+    ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Run the model, and follow position through every layer (extra torch)."
+        ),
+    ] = False,
     allow_full_download: FullDownload = False,
     html: Html = None,
     json: Json = None,
     save: Annotated[str | None, typer.Option(help="Save the study as NetCDF.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Measure a position table and test what is claimed of such tables."""
+    """Measure what a model does with positions, and test what is claimed of it."""
     with _errors_on_one_line(debug=debug):
         _check_outputs(html, json, save)
         settings = _settings(view, rows, nulls, seed, allow_full_download)
-        settings["bars"] = dict(_parsed_bar(text) for text in bar or [])
+        settings["bars"] = dict(_parsed_bar(each) for each in bar or [])
+        settings |= {"text": text, "contexts": contexts, "length": length, "layers": layers}
         with _progress() as progress:
             from poslens.analysis import analyze as run
 

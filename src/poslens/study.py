@@ -52,6 +52,13 @@ class Settings:
         (start, stop) of a slice of positions; None for all.
     bars
         Bars that differ from the defaults, by claim.
+    text
+        The text that a model read, ``"pydoc_data.topics"`` for Python's own, or ``"tokens"`` for
+        ids that were given; None where nothing asked for a text.
+    contexts, length
+        How many contexts were read, and how many tokens each has; None as for ``text``.
+    layers
+        Whether every layer was asked for.
     """
 
     view: str = "raw"
@@ -59,14 +66,22 @@ class Settings:
     seed: int = 0
     rows: tuple[int, int] | None = None
     bars: Mapping[str, float] = field(default_factory=dict)
+    text: str | None = None
+    contexts: int | None = None
+    length: int | None = None
+    layers: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values; ``rows`` and ``bars`` only where they were given."""
+        """Return the settings as JSON values; from ``rows`` on only those that were given."""
         record: dict[str, Any] = {"view": self.view, "nulls": self.nulls, "seed": self.seed}
         if self.rows is not None:
             record["rows"] = list(self.rows)
         if self.bars:
             record["bars"] = dict(sorted(self.bars.items()))
+        if self.text is not None:
+            record |= {"text": self.text, "contexts": self.contexts, "length": self.length}
+        if self.layers:
+            record["layers"] = True
         return record
 
 

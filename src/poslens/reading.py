@@ -1,0 +1,129 @@
+"""What an analysis gives a model to read: contexts of a text, or tokens drawn in their place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from poslens.axes import Tokens
+from poslens.checkpoints import Description, PositionTable
+from poslens.checkpoints.blocks import read_embedding
+from poslens.checkpoints.opening import Checkpoint
+from poslens.draws import Progress
+from poslens.errors import SettingError, quoted
+from poslens.text import Contexts, drawn_contexts, text_contexts, tokenizer_of
+
+DEFAULT_TEXT = "pydoc_data.topics"
+CONTEXTS, LENGTH = 32, 256  # where nothing else is asked for and the model takes as many
+NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was asked of texts.
+
+    Attributes
+    ----------
+    text
+        A file in UTF-8; None for the text that every Python has, where a text is needed.
+    contexts, length
+        How many contexts, and how many tokens each has; None for the defaults.
+    tokens
+        Ids to take in place of any text, shape (context, position).
+    layers
+        Whether position is followed through every layer.
+    """
+
+    text: str | os.PathLike[str] | None = None
+    contexts: int | None = None
+    length: int | None = None
+    tokens: Tokens | None = field(default=None, compare=False)
+    layers: bool = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything was, so that what cannot be done is an error, and not left out."""
+        return self.layers or any(
+            one is not None for one in (self.text, self.contexts, self.length, self.tokens)
+        )
+
+    def check(self) -> None:
+        """Check what can be checked before anything is opened.
+
+        Raises
+        ------
+        SettingError
+            If a number cannot be used, or tokens are given beside a text.
+        """
+        for name, value in (("contexts", self.contexts), ("length", self.length)):
+            if value is not None and (type(value) is not int or value < 1):
+                raise SettingError(
+                    f"the number for --{name} cannot be used",
+                    expected="a whole number from 1",
+                    got=quoted(value),
+                )
+        if self.tokens is None:
+            return
+        if self.text is not None or self.contexts is not None or self.length is not None:
+            raise SettingError(
+                "tokens are given, and a text as well",
+                expected="one of them",
+                got="both",
+                remedy="leave text, contexts and length out",
+            )
+        tokens = np.asarray(self.tokens)
+        if tokens.ndim != 2 or tokens.size == 0 or not np.issubdtype(tokens.dtype, np.integer):
+            raise SettingError(
+                "these tokens cannot be used",
+                expected="whole numbers of shape (context, position)",
+                got=f"shape {tokens.shape} of dtype {tokens.dtype}",
+                remedy="pass one row of token ids for each context",
+            )
+
+    def contexts_for(
+        self,
+        opened: Checkpoint,
+        description: Description,
+        table: PositionTable | None,
+        part: str | None,
+        seed: int,
+        report: Progress,
+    ) -> Contexts:
+        """Return what the model reads: the text that was asked for, else drawn tokens.
+
+        Raises
+        ------
+        PosLensError
+            If the text, or the model's tokenizer or vocabulary, cannot be read or used.
+        """
+        if self.tokens is not None:
+            tokens = np.asarray(self.tokens).astype(np.int64)
+            count, length = tokens.shape
+            return Contexts(tokens, f"{count} contexts of {length} tokens that were given")
+        count = self.contexts or CONTEXTS
+        length = self.length or min(LENGTH, _longest(description, table))
+        if not self.asked:
+            return drawn_contexts(read_embedding(opened, part).vocabulary, count, length, seed)
+        return text_contexts(tokenizer_of(opened), count, length, self.text, report)
+
+    def record(self, contexts: Contexts) -> dict[str, Any]:
+        """Return what a study's settings say of what was read: nothing where nobody asked."""
+        if not self.asked:
+            return {}
+        text = DEFAULT_TEXT if self.text is None else os.fspath(self.text)
+        count, length = contexts.tokens.shape
+        return {
+            "text": text if self.tokens is None else "tokens",
+            "contexts": count,
+            "length": length,
+            "layers": self.layers,
+        }
+
+
+def _longest(description: Description, table: PositionTable | None) -> int:
+    if table is not None:
+        return table.first_position + table.length
+    return description.context or LENGTH
