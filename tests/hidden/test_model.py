@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ def test_states_are_what_transformers_gives() -> None:
     assert len(got) == len(want) == 4
     for one, other in zip(got, want, strict=True):
         assert np.array_equal(one, other[0].numpy())
+
+
+def test_a_decoder_reads_what_its_encoder_reads() -> None:
+    model, ids = tiny("t5"), torch.as_tensor(TOKENS[:1])
+    with torch.no_grad():
+        want = model(input_ids=ids, decoder_input_ids=ids, output_hidden_states=True)
+    for part in ("encoder", "decoder"):
+        with text_model(model, part) as text:
+            got = text.states(TOKENS[0])
+        for one, other in zip(got, want[f"{part}_hidden_states"], strict=True):
+            np.testing.assert_allclose(one, other[0].numpy(), rtol=0, atol=1e-6)
 
 
 def test_a_folder_gives_what_the_model_gives(tmp_path: Path) -> None:
@@ -99,7 +111,8 @@ def test_no_gradients_are_kept() -> None:
 def test_progress_counts_contexts() -> None:
     calls: list[tuple[str, int, int]] = []
     follow(tiny("bert"), TOKENS, progress=lambda *one: calls.append(one))
-    assert calls == [
+    assert calls[:2] == [("the model", 0, 1), ("the model", 1, 1)]
+    assert calls[2:] == [
         (what, done, 2) for what in ("hidden states", "attention logits") for done in range(3)
     ]
 
@@ -109,6 +122,19 @@ def test_contexts_that_are_not_kept_give_the_same(monkeypatch: pytest.MonkeyPatc
     kept = follow(model, TOKENS)
     monkeypatch.setattr("poslens.hidden.layers.KEPT_BYTES", 0)
     assert same(follow(model, TOKENS), kept)
+
+
+def test_memory_does_not_grow_with_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what NumPy holds, where no hidden states are kept."""
+    monkeypatch.setattr("poslens.hidden.layers.KEPT_BYTES", 0)
+    model, tokens, peaks = tiny("gpt2"), drawn(2, 70), []
+    follow(model, tokens)
+    for times in (1, 5):
+        tracemalloc.start()
+        follow(model, np.tile(tokens, (times, 1)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_a_padding_token_in_the_text_is_a_token() -> None:
@@ -242,6 +268,15 @@ def test_a_model_that_reads_no_text() -> None:
         follow(model, TOKENS)
 
 
+def test_a_decoder_whose_encoder_reads_sound() -> None:
+    size = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 48, "num_mel_bins": 8}
+    heads = {"encoder_attention_heads": 6, "decoder_attention_heads": 6}
+    ffn = {"encoder_ffn_dim": 10, "decoder_ffn_dim": 10, "pad_token_id": 0}
+    model = tiny("whisper", vocab_size=VOCABULARY, **size, **heads, **ffn)
+    with pytest.raises(SourceError, match="a model that reads token ids"):
+        follow(model, TOKENS, part="decoder")
+
+
 def test_a_model_whose_weights_are_not_there() -> None:
     with torch.device("meta"):
         model = hf.GPT2Model(hf.GPT2Config(**BASIC))
@@ -268,6 +303,15 @@ def test_a_folder_that_transformers_cannot_load(tmp_path: Path) -> None:
         follow(tmp_path, TOKENS)
 
 
+def test_nothing_is_written_while_a_model_is_loaded(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    follow(saved(tiny("bert"), tmp_path), TOKENS)
+    capfd.readouterr()
+    follow(tmp_path, TOKENS)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_file_that_is_not_the_models(tmp_path: Path) -> None:
     folder = saved(tiny("gpt2"), tmp_path)
     other = folder / "other.safetensors"
@@ -292,6 +336,16 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(SettingError, match=r'got no torch; pip install "poslens\[torch\]"'):
         follow("anything", TOKENS)
+
+
+def test_gguf_without_accelerate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    plain = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "accelerate" else plain(name)
+    )
+    with pytest.raises(SettingError, match=r"got no accelerate; pip install .*\[torch,gguf\]"):
+        follow(tmp_path / "model.gguf", TOKENS)
 
 
 def test_torch_is_not_imported_before_a_model_is_asked_for() -> None:

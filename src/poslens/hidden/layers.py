@@ -53,7 +53,7 @@ def follow(
         The layer and head whose logits are shown; by default the one with the largest share of
         terms that hold a position.
     progress
-        Called with (words, contexts done, contexts in all).
+        Called with (words, done, in all): of the model, and of contexts.
 
     Raises
     ------
@@ -64,7 +64,9 @@ def follow(
         If the source cannot be loaded, or is not a model of transformers that reads token ids.
     """
     report = progress or (lambda *_: None)
+    report("the model", 0, 1)
     with text_model(source, part) as model:
+        report("the model", 1, 1)
         model.check(tokens)
         attentions = Attentions(model, tokens)
         contexts = _Contexts(model, tokens)

@@ -71,7 +71,7 @@ class TextModel:
         SourceError
             If the model cannot read the tokens, or shows no hidden states.
         """
-        found = getattr(self._call(self._inputs(ids)), "hidden_states", None)
+        found = getattr(self._run(self._stack, self._inputs(ids)), "hidden_states", None)
         if not found or any(one.shape[:2] != (1, ids.size) for one in found):
             raise SourceError(
                 f"no hidden states come from the {quoted(self.checkpoint.uri)}",
@@ -107,7 +107,7 @@ class TextModel:
         every = 1 if self._encoder is None else 2  # a decoder's second reads the encoder
         inputs = self._inputs(ids)
         with AttentionLogits(ids.size, every, see) as seen:
-            self._call(inputs)
+            self._run(self._stack, inputs)
         if seen.failure is not None:
             raise seen.failure
         if seen.count != layers * every:
@@ -137,17 +137,16 @@ class TextModel:
                 self._first_position + torch.arange(ids.size, device=device)[None]
             )
         if self._encoder is not None:
-            with torch.no_grad():
-                read = self._encoder(input_ids=tokens, attention_mask=inputs["attention_mask"])
-            inputs["encoder_hidden_states"] = read[0]
+            asked = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            inputs["encoder_hidden_states"] = self._run(self._encoder, asked)[0]
         return inputs
 
-    def _call(self, inputs: dict[str, Any]) -> Any:
+    def _run(self, stack: Any, inputs: dict[str, Any]) -> Any:
         import torch
 
         try:
             with torch.no_grad():
-                return self._stack(**inputs)
+                return stack(**inputs)
         except PosLensError:
             raise
         except Exception as error:  # whatever a model does with tokens that it does not expect
