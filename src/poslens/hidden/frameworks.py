@@ -7,19 +7,25 @@ import importlib.util
 from poslens.errors import SettingError
 
 
-def require_frameworks() -> None:
+def require_frameworks(*besides: str) -> None:
     """Require that torch and transformers are installed.
+
+    Parameters
+    ----------
+    besides
+        What else must be.
 
     Raises
     ------
     SettingError
         If one is not.
     """
-    missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
+    wanted = ("torch", "transformers", *besides)
+    missing = [name for name in wanted if not importlib.util.find_spec(name)]
     if missing:
         raise SettingError(
             "hidden states need a model that runs",
-            expected="torch and transformers",
+            expected=" and ".join(wanted),
             got=f"no {' and no '.join(missing)}",
-            remedy='pip install "poslens[torch]"',
+            remedy=f'pip install "poslens[torch{",gguf" if "gguf" in besides else ""}]"',
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from poslens.axes import Tokens
 from poslens.errors import PosLensError, SettingError, UndefinedMeasureError
 from poslens.geometry.components import principal_components
 from poslens.hidden.attentions import Attentions
-from poslens.hidden.model import TextModel, text_model
+from poslens.hidden.model import States, TextModel, text_model
 from poslens.hidden.result import PARTS, HiddenStates
 from poslens.hidden.split import HiddenSplit
 from poslens.logits.parts import first_positions
@@ -22,6 +22,7 @@ Place: TypeAlias = tuple[int, int]  # layer, head
 
 COMPONENTS = 3
 PICTURE_TOKENS = 64
+KEPT_BYTES = 2**28
 
 
 def follow(
@@ -34,9 +35,9 @@ def follow(
 ) -> HiddenStates:
     """Split a model's hidden states and its attention logits, at every layer.
 
-    The model reads each context twice: for the means, and then for what is told from them. One
-    context is held at a time. A model that is given is as it was afterwards, also if this is
-    stopped.
+    Contexts are gone through twice: for the means, and then for what is told from them. Hidden
+    states are kept in between as far as 256 MB go; of further contexts the model reads each twice.
+    A model that is given is as it was afterwards, also if this is stopped.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def follow(
         The layer and head whose logits are shown; by default the one with the largest share of
         terms that hold a position.
     progress
-        Called with (words, contexts done, contexts in all).
+        Called with (words, done, in all): of the model, and of contexts.
 
     Raises
     ------
@@ -63,57 +64,78 @@ def follow(
         If the source cannot be loaded, or is not a model of transformers that reads token ids.
     """
     report = progress or (lambda *_: None)
+    report("the model", 0, 1)
     with text_model(source, part) as model:
+        report("the model", 1, 1)
         model.check(tokens)
         attentions = Attentions(model, tokens)
-        splits = _means(model, tokens, report)
+        contexts = _Contexts(model, tokens)
+        splits = _means(contexts, report)
         attentions.know(splits)
-        sums = _second_pass(model, tokens, splits, attentions, report)
+        sums = _second_pass(contexts, splits, attentions, report)
         place = _shown(sums, head)
         picture = None
         if place is not None:
-            states = model.states(tokens[0])[place[0]]
-            parts = attentions.parts(place[0], 0, states)
+            parts = attentions.parts(place[0], 0, contexts.states(0)[place[0]])
             picture = term_logits(first_positions(parts, PICTURE_TOKENS), place[1])
         return _gathered(model, tokens, splits, attentions, sums, picture, place)
 
 
-def _means(model: TextModel, tokens: Tokens, report: Progress) -> list[HiddenSplit]:
+class _Contexts:
+    """What a model makes of contexts: hidden states, kept while there is room for them."""
+
+    def __init__(self, model: TextModel, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self._model = model
+        self._kept: dict[int, list[States]] = {}
+        self._room = KEPT_BYTES
+
+    def states(self, number: int) -> list[States]:
+        """Return the hidden states of one context, from the first layer's input on."""
+        if number in self._kept:
+            return self._kept[number]
+        found = self._model.states(self.tokens[number])
+        size = sum(rows.nbytes for rows in found)
+        if size <= self._room:
+            self._kept[number] = found
+            self._room -= size
+        return found
+
+    def each(self, what: str, report: Progress) -> Iterator[tuple[int, list[States]]]:
+        """Yield all contexts' numbers and hidden states, and report how many are done."""
+        count = len(self.tokens)
+        for number in range(count):
+            report(what, number, count)
+            yield number, self.states(number)
+        report(what, count, count)
+
+
+def _means(contexts: _Contexts, report: Progress) -> list[HiddenSplit]:
     splits: list[HiddenSplit] = []
-    for done, ids in enumerate(tokens):
-        report("hidden states", done, len(tokens))
-        states = model.states(ids)
+    for _, states in contexts.each("hidden states", report):
         splits = splits or [HiddenSplit() for _ in states]
         for split, rows in zip(splits, states, strict=True):
             split.add(rows)
-    report("hidden states", len(tokens), len(tokens))
     return splits
 
 
 def _second_pass(
-    model: TextModel,
-    tokens: Tokens,
-    splits: list[HiddenSplit],
-    attentions: Attentions,
-    report: Progress,
+    contexts: _Contexts, splits: list[HiddenSplit], attentions: Attentions, report: Progress
 ) -> list[TermSums | None]:
     sums: list[TermSums | None] = [None] * attentions.count
-    for done, ids in enumerate(tokens):
-        report("attention logits", done, len(tokens))
-        states = model.states(ids)
+    for number, states in contexts.each("attention logits", report):
         for split, rows in zip(splits, states, strict=True):
             split.meet(rows.mean(axis=0, dtype=np.float64))
-        if done == 0:
-            attentions.compare(ids, states)
+        if number == 0:
+            attentions.compare(contexts.tokens[0], states)
         for layer in attentions.known():
             try:
-                found = term_sums(attentions.parts(layer, done, states[layer]))
+                found = term_sums(attentions.parts(layer, number, states[layer]))
             except PosLensError as error:
                 attentions.drop(layer, error)
                 continue
             before = sums[layer]
             sums[layer] = found if before is None else before + found
-    report("attention logits", len(tokens), len(tokens))
     known = set(attentions.known())
     return [one if layer in known else None for layer, one in enumerate(sums)]
 
@@ -165,7 +187,7 @@ def _gathered(
         part=model.part,
         contexts=len(tokens),
         length=tokens.shape[1],
-        shares=at_layers("share", lambda split: _listed(split), len(PARTS)),
+        shares=at_layers("share", _listed, len(PARTS)),
         stable_rank=at_layers("stable_rank", HiddenSplit.stable_rank)[:, 0],
         relative_norm=at_layers("relative_norm", HiddenSplit.relative_norm)[:, 0],
         incoherence=at_layers("incoherence", HiddenSplit.incoherence)[:, 0],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from poslens.checkpoints.folder import only_gguf
 from poslens.checkpoints.names import HubModel, Located, parse_source
 from poslens.checkpoints.tensors import listed
 from poslens.errors import SourceError, quoted
+from poslens.hidden.frameworks import require_frameworks
 
 # The files that transformers takes a folder's weights from.
 _OF_A_FOLDER = (
@@ -29,11 +32,15 @@ def loaded(source: Any) -> Any:
     ------
     SourceError
         If it names no model, or transformers cannot load it whole.
+    SettingError
+        If what transformers reads GGUF files with is not installed.
     """
     if not isinstance(source, str | os.PathLike):
         return source
     shown = quoted(os.fspath(source))
     name, options = _named(source, shown)
+    if "gguf_file" in options:
+        require_frameworks("gguf", "accelerate")
     import transformers
 
     try:
@@ -101,14 +108,14 @@ def _weights(file: str | None, shown: str) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from writing about what it loads."""
-    from transformers.utils import logging
-
+    """Keep transformers, and the bars that it draws past its own switch, from writing."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

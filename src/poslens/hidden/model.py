@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from poslens.axes import Tokens
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.python_objects import open_object
-from poslens.errors import PosLensError, SettingError, SourceError, quoted
+from poslens.errors import PosLensError, SourceError, quoted
 from poslens.hidden.frameworks import require_frameworks
 from poslens.hidden.loading import loaded
+from poslens.logits.embedded import check_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 Ids = Int[np.ndarray, "position"]
 States = Float[np.ndarray, "position dim"]
-
-FEWEST_POSITIONS = 3  # as attention measures need
 
 
 class TextModel:
@@ -49,12 +48,10 @@ class TextModel:
         self.part, self._stack, self._encoder = _chosen(base, part)
         self._accepts = frozenset(inspect.signature(self._stack.forward).parameters)
         self._first_position = _first_position(self._stack)
-        embeddings = base.get_input_embeddings()
-        size = getattr(embeddings, "num_embeddings", None)
-        self._vocabulary = None if size is None else int(size)
+        self._vocabulary = _vocabulary(self._stack, opened.uri)
 
     def check(self, tokens: Tokens) -> None:
-        """Require contexts that the model can read.
+        """Require contexts from which the model's hidden states can be split.
 
         Raises
         ------
@@ -62,22 +59,7 @@ class TextModel:
             If there are fewer than two, they are shorter than three tokens, or an id is outside
             the vocabulary.
         """
-        contexts, length = tokens.shape
-        if contexts < 2 or length < FEWEST_POSITIONS:
-            raise SettingError(
-                "too little text to tell positions from what stands there",
-                expected=f"at least 2 contexts of at least {FEWEST_POSITIONS} tokens",
-                got=f"{contexts} of {length}",
-                remedy="give a longer text, or shorter contexts",
-            )
-        if tokens.min() < 0 or (self._vocabulary is not None and tokens.max() >= self._vocabulary):
-            known = "ids from 0" if self._vocabulary is None else f"0 to {self._vocabulary - 1}"
-            raise SettingError(
-                "token ids are outside the model's vocabulary",
-                expected=known,
-                got=f"{tokens.min()} to {tokens.max()}",
-                remedy="use the model's own tokenizer",
-            )
+        check_tokens(tokens, self._vocabulary, None)
 
     def states(self, ids: Ids) -> list[States]:
         """Return what enters each layer, and last what leaves the model.
@@ -89,7 +71,7 @@ class TextModel:
         SourceError
             If the model cannot read the tokens, or shows no hidden states.
         """
-        found = getattr(self._call(self._inputs(ids)), "hidden_states", None)
+        found = getattr(self._run(self._stack, self._inputs(ids)), "hidden_states", None)
         if not found or any(one.shape[:2] != (1, ids.size) for one in found):
             raise SourceError(
                 f"no hidden states come from the {quoted(self.checkpoint.uri)}",
@@ -125,7 +107,7 @@ class TextModel:
         every = 1 if self._encoder is None else 2  # a decoder's second reads the encoder
         inputs = self._inputs(ids)
         with AttentionLogits(ids.size, every, see) as seen:
-            self._call(inputs)
+            self._run(self._stack, inputs)
         if seen.failure is not None:
             raise seen.failure
         if seen.count != layers * every:
@@ -155,17 +137,16 @@ class TextModel:
                 self._first_position + torch.arange(ids.size, device=device)[None]
             )
         if self._encoder is not None:
-            with torch.no_grad():
-                read = self._encoder(input_ids=tokens, attention_mask=inputs["attention_mask"])
-            inputs["encoder_hidden_states"] = read[0]
+            asked = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            inputs["encoder_hidden_states"] = self._run(self._encoder, asked)[0]
         return inputs
 
-    def _call(self, inputs: dict[str, Any]) -> Any:
+    def _run(self, stack: Any, inputs: dict[str, Any]) -> Any:
         import torch
 
         try:
             with torch.no_grad():
-                return self._stack(**inputs)
+                return stack(**inputs)
         except PosLensError:
             raise
         except Exception as error:  # whatever a model does with tokens that it does not expect
@@ -258,6 +239,22 @@ def _chosen(base: Any, part: str | None) -> tuple[str | None, Any, Any]:
             remedy="choose one of these" if stacks else "leave --part out",
         )
     return (None, base, None) if chosen is None else (chosen, stacks[chosen], readers.get(chosen))
+
+
+def _vocabulary(stack: Any, uri: str) -> int:
+    """Return how many tokens a stack knows, which is then one that is there and reads text."""
+    try:
+        size = getattr(stack.get_input_embeddings(), "num_embeddings", None)
+    except (AttributeError, NotImplementedError):
+        size = None
+    if size is None or next(stack.parameters()).is_meta:
+        raise SourceError(
+            f"the {quoted(uri)} reads no text",
+            expected="a model with an embedding of token ids, and with its weights",
+            got="none" if size is None else "one without weights",
+            remedy="choose a text model" if size is None else "load its weights",
+        )
+    return int(size)
 
 
 def _first_position(stack: Any) -> int:

@@ -169,4 +169,4 @@ def _centred(logits: Float[np.ndarray, "query_pos key_pos"]) -> Rows:
 def _row_means(parts: LogitParts, head: int, seen: np.ndarray) -> Rows:
     """Row means of the whole products: of no model that caps its logits, a bias is added."""
     whole = parts.queries.total[head] @ parts.keys.total[head // parts.shared_by].T
-    return np.nanmean(np.where(seen, whole, np.nan), axis=1, keepdims=True)
+    return np.asarray(np.nanmean(np.where(seen, whole, np.nan), axis=1, keepdims=True))

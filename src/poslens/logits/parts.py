@@ -19,6 +19,7 @@ from poslens.encodings import Rope
 from poslens.errors import TableError, UndefinedMeasureError
 
 StreamRows = Float[np.ndarray, "position width"]
+OneOrAllRows = Float[np.ndarray, "#position width"]
 Weights = Float[np.ndarray, "some_head dim d_head"]
 Vectors = Float[np.ndarray, "some_head position d_head"]
 
@@ -38,8 +39,8 @@ class Stream:
     """
 
     content: StreamRows
-    position: StreamRows
-    constant: StreamRows
+    position: OneOrAllRows
+    constant: OneOrAllRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ def _norm(norm: Norm, parts: list[StreamRows]) -> list[StreamRows]:
     return [content, position, constant + norm.shift]
 
 
-def _linear(step: Linear, parts: list[StreamRows]) -> list[StreamRows]:
+def _linear(step: Linear, parts: list[StreamRows]) -> list[Float[np.ndarray, "position to_width"]]:
     _require_width(parts, step.weight.shape[0])
     content, position, constant = (part @ step.weight for part in parts)
     return [content, position, constant + step.bias]
