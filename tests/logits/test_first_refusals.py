@@ -107,3 +107,10 @@ def test_disentangled_attention(tmp_path: Path) -> None:
     folder = saved(build("deberta-v2", values), tmp_path)
     with pytest.raises(UndefinedMeasureError, match="depends on what the tokens are"):
         split(folder, TOKENS)
+
+
+def test_texts_longer_than_a_window(tmp_path: Path) -> None:
+    folder = saved(build("mistral", GROUPED | {"sliding_window": 10}), tmp_path)
+    with pytest.raises(SettingError, match="at most 10 tokens in each, got 11; give --length 10"):
+        split(folder, TOKENS)
+    assert split(folder, TOKENS[:, :10]).reconstruction_error <= 1e-11

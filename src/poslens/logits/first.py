@@ -114,7 +114,8 @@ def first_block_logits(
     SourceError
         If the block or the embedding cannot be read, or the block is large and nobody asked.
     SettingError
-        If the tokens cannot be used, or there is no such head.
+        If the tokens cannot be used, are more than a window of attention lets all see, or there is
+        no such head.
     TableError
         If the table does not fit the model.
     UndefinedMeasureError
@@ -129,6 +130,7 @@ def first_block_logits(
     heads, length = block.queries.shape[0], tokens.shape[1]
     if head is not None and not 0 <= head < heads:
         raise SettingError("no such head", expected=f"a head from 0 to {heads - 1}", got=f"{head}")
+    _require_within_window(block, length)
     inside = acting(checkpoint, description.schemes, part, 0, length, block)
     first, sums, means = _summed(block, inside, entering, report)
     shown = _position_bearing(sums) if head is None else head
@@ -161,6 +163,16 @@ def _part(description: Description, table: PositionTable | None, part: str | Non
             remedy="leave '::' and what follows it out",
         )
     return part or added[table.source.tensor].part
+
+
+def _require_within_window(block: AttentionBlock, length: int) -> None:
+    if block.window is not None and length > block.window:
+        raise SettingError(
+            "these contexts are longer than the window of the first layer's attention",
+            expected=f"at most {block.window} tokens in each",
+            got=f"{length}",
+            remedy=f"give --length {block.window} or less",
+        )
 
 
 def _summed(

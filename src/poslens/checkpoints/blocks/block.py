@@ -109,7 +109,7 @@ class AttentionBlock:
     query heads g·r … g·r + r-1, r = heads ÷ key heads. Then act, in this order and where the
     model has them: ``clip``, ``query_norm`` and ``key_norm``, the rotation (which
     `poslens.checkpoints.description` says; YaRN lengthens vectors in it as well), ``scale``, the
-    bias of the scheme, ``soft_cap``. Windows beyond which keys are not seen are not part of this.
+    bias of the scheme, ``soft_cap``. Keys beyond a ``window`` are not seen.
 
     Attributes
     ----------
@@ -140,6 +140,9 @@ class AttentionBlock:
         c where logits are passed through c·tanh(logit ÷ c) (Gemma 2).
     clip
         c where queries, keys and values are cut to [-c, c] (OLMo, MPT).
+    window
+        The longest context in which every query sees all keys that it may attend to, where
+        attention is within windows or chunks; None where it is not.
     bytes_read
         Bytes of tensor data that were read.
     """
@@ -165,6 +168,7 @@ class AttentionBlock:
     key_norm: HeadNorm | None
     soft_cap: float | None
     clip: float | None
+    window: int | None
     bytes_read: int
 
     @property

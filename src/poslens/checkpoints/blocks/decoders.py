@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from poslens.checkpoints.blocks import windows
 from poslens.checkpoints.blocks.entry import (
     NONE,
     OUTPUT,
@@ -80,6 +81,7 @@ GPT_NEO = replace(
     layouts=(linear(f"{_LAYER}attn.attention.", "q_proj", "k_proj", "v_proj", "out_proj"),),
     biases=have(OUTPUT),
     scale=unscaled,
+    window=windows.gpt_neo,
 )
 CTRL = BlockEntry(
     sizes=plain(1280, 16, 48),

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from poslens.checkpoints.blocks import windows
 from poslens.checkpoints.blocks.entry import (
     ALL,
     NONE,
@@ -63,7 +64,9 @@ BERT = BlockEntry(
     types=lambda _: _TYPES,
 )
 ROBERTA = replace(BERT, prefixes=("", "roberta."))
-LONGFORMER = replace(BERT, prefixes=("", "longformer."), causal=bidirectional)
+LONGFORMER = replace(
+    BERT, prefixes=("", "longformer."), causal=bidirectional, window=windows.longformer
+)
 ELECTRA = replace(
     BERT,
     sizes=plain(256, 4, 12),
@@ -81,6 +84,7 @@ BIG_BIRD = replace(
     BERT,
     biases=have_if("use_bias", True, besides=OUTPUT),
     token_factor=root_of_width("rescale_embeddings", default=False),
+    window=windows.big_bird,
 )
 ROBERTA_PRELAYERNORM = replace(
     BERT,
@@ -247,6 +251,7 @@ MODERNBERT = BlockEntry(
     biases=have_if("attention_bias", False),
     causal=bidirectional,
     tokens=("embeddings.tok_embeddings.weight",),
+    window=windows.modernbert,
 )
 NOMIC_BERT = BlockEntry(
     sizes=rotary.NOMIC_BERT.sizes,

@@ -10,6 +10,7 @@ from poslens.checkpoints.blocks.block import Biases
 from poslens.checkpoints.blocks.projections import Layout
 from poslens.checkpoints.blocks.reader import Spellings
 from poslens.checkpoints.blocks.steps import HeadNormEntry, LinearEntry, StepEntry
+from poslens.checkpoints.blocks.windows import Window, no_window
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families.sizes import Sizes
 
@@ -144,6 +145,8 @@ class BlockEntry:
         From the config and the layer, the norms of queries and keys.
     soft_cap, clip
         As in `AttentionBlock`.
+    window
+        From the config and the layer, as in `AttentionBlock`.
     place
         From the config and the layer, the number that stands in the names of its tensors.
     refused
@@ -169,6 +172,7 @@ class BlockEntry:
     head_norms: Callable[[Config, int], HeadNormEntry | None] = lambda _, __: None
     soft_cap: Callable[[Config], float | None] = lambda _: None
     clip: Callable[[Config], float | None] = lambda _: None
+    window: Window = no_window
     place: Callable[[Config, int], int] = lambda _, layer: layer
     refused: Callable[[Config], str] = lambda _: ""
     sections: tuple[str, ...] = ()

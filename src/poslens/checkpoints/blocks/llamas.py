@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from poslens.checkpoints.blocks import windows
 from poslens.checkpoints.blocks.block import Biases
 from poslens.checkpoints.blocks.entry import (
     ALL,
@@ -68,14 +69,24 @@ LLAMA = BlockEntry(
     biases=have_if("attention_bias", False),
     tokens=("embed_tokens.weight",),
 )
-MISTRAL = replace(LLAMA, sizes=_sizes("mistral"), biases=have(NONE))
-MIXTRAL = replace(LLAMA, sizes=_sizes("mixtral"), before=_before(_rms(1e-5)), biases=have(NONE))
-SMOLLM3 = replace(LLAMA, sizes=_sizes("smollm3"))
+_SLIDING = windows.sliding(None)
+MISTRAL = replace(LLAMA, sizes=_sizes("mistral"), biases=have(NONE), window=windows.sliding(4096))
+MIXTRAL = replace(
+    LLAMA,
+    sizes=_sizes("mixtral"),
+    before=_before(_rms(1e-5)),
+    biases=have(NONE),
+    window=_SLIDING,
+)
+SMOLLM3 = replace(
+    LLAMA, sizes=_sizes("smollm3"), window=windows.sliding_where(windows.smollm3, None)
+)
 GPT_OSS = replace(
     LLAMA,
     sizes=_sizes("gpt_oss"),
     before=_before(_rms(1e-5)),
     biases=have_if("attention_bias", True),
+    window=windows.sliding_where(windows.all_but_each(2), 128),
 )
 GLM = replace(
     LLAMA,
@@ -88,8 +99,14 @@ GRANITE = replace(
     scale=lambda config, _, __: config.number("attention_multiplier", 1.0),
     token_factor=lambda config, _: config.number("embedding_multiplier", 1.0),
 )
-QWEN2 = replace(LLAMA, sizes=_sizes("qwen2"), biases=have(INPUTS))
-QWEN2_MOE = replace(LLAMA, sizes=_sizes("qwen2_moe"), biases=have_if("qkv_bias", True, INPUTS))
+_QWEN_WINDOW = windows.sliding_where(windows.qwen, 4096)
+QWEN2 = replace(LLAMA, sizes=_sizes("qwen2"), biases=have(INPUTS), window=_QWEN_WINDOW)
+QWEN2_MOE = replace(
+    LLAMA,
+    sizes=_sizes("qwen2_moe"),
+    biases=have_if("qkv_bias", True, INPUTS),
+    window=windows.sliding_where(windows.qwen_moe, 4096),
+)
 
 
 def _head_norms(
@@ -101,8 +118,15 @@ def _head_norms(
     return lambda _, __: entry
 
 
-QWEN3 = replace(LLAMA, sizes=_sizes("qwen3"), head_norms=_head_norms(_rms(1e-6)))
-QWEN3_MOE = replace(QWEN3, sizes=_sizes("qwen3_moe"))
+QWEN3 = replace(
+    LLAMA,
+    sizes=_sizes("qwen3"),
+    head_norms=_head_norms(_rms(1e-6)),
+    window=_QWEN_WINDOW,
+)
+QWEN3_MOE = replace(
+    QWEN3, sizes=_sizes("qwen3_moe"), window=windows.sliding_where(windows.switched, 4096)
+)
 
 
 def _olmo_clip(config: Config) -> float | None:
@@ -129,7 +153,11 @@ def _llama4_norms(config: Config, layer: int) -> HeadNormEntry | None:
 
 
 LLAMA4_TEXT = replace(
-    LLAMA, sizes=_sizes("llama4_text"), before=_before(_rms(1e-5)), head_norms=_llama4_norms
+    LLAMA,
+    sizes=_sizes("llama4_text"),
+    before=_before(_rms(1e-5)),
+    head_norms=_llama4_norms,
+    window=windows.chunked,
 )
 _OF_TEXT = ("language_model.", "language_model.model.", "model.language_model.")
 LLAMA4 = replace(LLAMA4_TEXT, prefixes=_OF_TEXT, sections=("text_config",))
@@ -157,12 +185,19 @@ GEMMA = replace(
     causal=_gemma_causal,
     token_factor=root_of_width(),
 )
-GEMMA2 = replace(GEMMA, sizes=_sizes("gemma2"), scale=_gemma_scale, soft_cap=_gemma2_cap)
+GEMMA2 = replace(
+    GEMMA,
+    sizes=_sizes("gemma2"),
+    scale=_gemma_scale,
+    soft_cap=_gemma2_cap,
+    window=windows.sliding_where(windows.all_but_each(2), 4096),
+)
 GEMMA3_TEXT = replace(
     GEMMA2,
     sizes=_sizes("gemma3_text"),
     head_norms=_head_norms(_rms(1e-6), less_one=True),
     soft_cap=lambda _: None,  # transformers does not apply what the config may say
+    window=windows.gemma3,
 )
 GEMMA3 = replace(GEMMA3_TEXT, prefixes=_OF_TEXT, sections=("text_config",))
 
@@ -176,6 +211,7 @@ STARCODER2 = replace(
     sizes=_sizes("starcoder2"),
     before=always(NormEntry(_INPUT_NORM, Epsilon(1e-5, ("norm_epsilon",)))),
     biases=have_if("use_bias", True),
+    window=_SLIDING,
 )
 
 
@@ -185,10 +221,18 @@ def _cohere_norms(config: Config, _: int) -> HeadNormEntry | None:
     return HeadNormEntry(f"{_ATTENTION}q_norm", f"{_ATTENTION}k_norm", _LN, EACH, centre=True)
 
 
-COHERE2 = replace(
-    LLAMA, sizes=_sizes("cohere2"), before=always(NormEntry(_INPUT_NORM, _LN, bias=False))
+COHERE = replace(
+    LLAMA,
+    sizes=_sizes("cohere"),
+    before=always(NormEntry(_INPUT_NORM, _LN, bias=False)),
+    head_norms=_cohere_norms,
 )
-COHERE = replace(COHERE2, sizes=_sizes("cohere"), head_norms=_cohere_norms)
+COHERE2 = replace(
+    COHERE,
+    sizes=_sizes("cohere2"),
+    head_norms=lambda _, __: None,
+    window=windows.sliding_where(windows.all_but_each(4, "sliding_window_pattern"), 4096),
+)
 
 
 def _layernorms(
@@ -229,6 +273,7 @@ PHI3 = replace(
     layouts=(fused(_ATTENTION, "qkv_proj", "o_proj", concatenated),),
     before=_before(_rms(1e-5)),
     biases=have(NONE),
+    window=_SLIDING,
 )
 GPT_NEOX = BlockEntry(
     sizes=replace(_sizes("gpt_neox"), key_heads_keys=()),

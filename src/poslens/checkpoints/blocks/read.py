@@ -174,6 +174,7 @@ def _read(tensors: Tensors, found: Found, heads: Heads, layer: int) -> Attention
         key_norm=key_norm,
         soft_cap=entry.soft_cap(config),
         clip=entry.clip(config),
+        window=entry.window(config, layer),
         bytes_read=reader.bytes_read,
     )
 

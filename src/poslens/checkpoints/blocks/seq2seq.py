@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from poslens.checkpoints.blocks import windows
 from poslens.checkpoints.blocks.entry import (
     ALL,
     NONE,
@@ -144,7 +145,8 @@ def _t5_stack(part: str, sizes: Sizes, attentions: tuple[str, ...]) -> BlockEntr
 T5 = _t5_like(512, 8, 6)
 MT5 = _t5_like(512, 6, 8)
 SWITCH = _t5_like(768, 12, 12)
-LONGT5 = _t5_like(512, 8, 6, ("LocalSelfAttention", "TransientGlobalSelfAttention"))
+_LONGT5 = _t5_like(512, 8, 6, ("LocalSelfAttention", "TransientGlobalSelfAttention"))
+LONGT5 = (replace(_LONGT5[0], window=windows.longt5), _LONGT5[1])
 
 BLOCKS: dict[str, tuple[BlockEntry, ...]] = {
     "bart": BART,
