@@ -41,7 +41,8 @@ def test_it_is_described_and_studied(llama: Path) -> None:
     assert str(poslens.describe(llama)) == study.recognised == f"llama: {LINE}"
     assert (study.length, study.dim) == (None, None)
     assert set(study.measures.values()) == {None}
-    assert all(name.startswith("kernel.") and study.undefined[name] for name in study.measures)
+    assert all(name.startswith(("kernel.", "attention.")) for name in study.measures)
+    assert all(study.undefined[name] for name in study.measures)
     assert set(study.data) == {"kernel.context", "kernel.wavelength"}
     assert {claim.verdict for claim in study.claims} == {poslens.Verdict.NOT_APPLICABLE}
     assert "RoPE, base 12345" in study.claim("norm.stable").note
@@ -54,7 +55,7 @@ def test_its_record_says_null_where_there_is_no_table(llama: Path) -> None:
     source = record["source"]
     assert (source["scheme"], source["family"]) == ("rope", "llama")
     assert (source["tensor"], source["dtype"], source["sha256"]) == (None, None, None)
-    assert record["measures"] == {}
+    assert record["measures"] == {"attention.reconstruction_error": None}
     assert set(record["profiles"].values()) == {None}
     assert len(record["claims"]) == 25
 

@@ -14,7 +14,8 @@ from poslens.report import by_layer, lines, words
 from poslens.study import Study
 
 WIDTH = 80
-_LONGEST_ID = 28
+_LONGEST_ID = 30
+_GAPS = (2, 1, 2, 1)  # a number that is aligned to the right stands off by itself
 _INDENT = 2
 _NOTE_LINES = 3
 _NAME_LINES = 12
@@ -96,8 +97,7 @@ def _columns(claims: list[Claim], width: int) -> tuple[int, ...]:
         for found, least in zip(longest, (14, 5, 5, 3, len("95 % interval")), strict=True)
     )
     name = min(name, _LONGEST_ID)
-    gaps = 4 * 2
-    spare = width - verdict - name - gaps
+    spare = width - verdict - name - sum(_GAPS)
     value = min(value, max(5, spare - bar - interval))
     bar = min(bar, max(3, spare - value - interval))
     interval = min(interval, max(3, spare - value - bar))
@@ -108,10 +108,16 @@ def _cells(claim: Claim) -> tuple[str, str, str, str, str]:
     return (
         f"{words.symbol(claim.verdict)} {claim.verdict}",
         words.visible(claim.id),
-        words.shown(claim.value, claim.bar),
+        _value(claim),
         words.bar_text(claim.bar),
         words.interval_text(claim),
     )
+
+
+def _value(claim: Claim) -> str:
+    text = words.shown(claim.value, claim.bar)
+    # A power of ten says enough of a number that small, and has to fit beside the longest claim.
+    return text if "e" not in text or claim.value is None else f"{claim.value:.1e}"
 
 
 def _claim_line(columns: tuple[int, ...], claim: Claim) -> Text:
@@ -126,7 +132,8 @@ def _row(columns: tuple[int, ...], cells: tuple[str, ...], style: str) -> Text:
         lines.fitted(cell, size, right=column in right_aligned)
         for column, (cell, size) in enumerate(zip(cells, columns, strict=True))
     ]
-    return Text("  ".join(parts), style, no_wrap=True)
+    line = "".join(part + " " * gap for part, gap in zip(parts, (*_GAPS, 0), strict=True))
+    return Text(line, style, no_wrap=True)
 
 
 def _reading(claim: Claim, width: int) -> Iterator[Text]:
