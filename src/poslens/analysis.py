@@ -12,7 +12,6 @@ import numpy as np
 import scipy
 
 from poslens._version import __version__
-from poslens.axes import Tokens
 from poslens.checkpoints import Description, ModelSource, PositionTable, Source
 from poslens.checkpoints.describe import described
 from poslens.checkpoints.load import table_of
@@ -53,7 +52,7 @@ def analyze(
     text: str | os.PathLike[str] | None = None,
     contexts: int | None = None,
     length: int | None = None,
-    tokens: Tokens | None = None,
+    tokens: np.ndarray | None = None,
     layers: bool = False,
     allow_full_download: bool = False,
     progress: Progress | None = None,

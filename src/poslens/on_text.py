@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from poslens.attention import HeadMeans
 from poslens.checkpoints import Description, ModelSource, PositionTable
 from poslens.checkpoints.opening import Checkpoint
@@ -119,7 +121,10 @@ def on_text(
     return OnText(
         measures=measures,
         undefined=undefined,
-        data=logit_arrays([first.sums], first.picture, (0, first.head), contexts),
+        data={
+            **logit_arrays([first.sums], first.picture, (0, first.head), contexts),
+            "attention.note": Labelled((), np.array(first.note)),
+        },
         evidence=first_evidence(first.sums, largest, contexts),
         means=first.means,
         read=read,

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from poslens.axes import Tokens
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import read_embedding
+from poslens.checkpoints.gguf_file import GgufFile
 from poslens.checkpoints.opening import Checkpoint
 from poslens.draws import Progress
 from poslens.errors import SettingError, quoted
-from poslens.text import Contexts, drawn_contexts, text_contexts, tokenizer_of
+from poslens.text import Contexts, Tokenizer, drawn_contexts, text_contexts, tokenizer_of
+from poslens.text.tokenizer import TOKENIZER
 
 DEFAULT_TEXT = "pydoc_data.topics"
 CONTEXTS, LENGTH = 32, 256  # where nothing else is asked for and the model takes as many
@@ -40,7 +41,7 @@ class Reading:
     text: str | os.PathLike[str] | None = None
     contexts: int | None = None
     length: int | None = None
-    tokens: Tokens | None = field(default=None, compare=False)
+    tokens: np.ndarray | None = field(default=None, compare=False)
     layers: bool = False
 
     @property
@@ -107,7 +108,16 @@ class Reading:
         length = self.length or min(LENGTH, _longest(description, table))
         if not self.asked:
             return drawn_contexts(read_embedding(opened, part).vocabulary, count, length, seed)
-        return text_contexts(tokenizer_of(opened), count, length, self.text, report)
+        return text_contexts(self._tokenizer(opened), count, length, self.text, report)
+
+    def _tokenizer(self, opened: Checkpoint) -> Tokenizer:
+        """Open the tokenizer beside the weights; of a GGUF file that is to run, the one in it."""
+        inside = isinstance(opened.tensors, GgufFile) and opened.beside(TOKENIZER) is None
+        if not (self.layers and inside):
+            return tokenizer_of(opened)
+        from poslens.hidden import tokenizer_in
+
+        return tokenizer_in(opened.uri)
 
     def record(self, contexts: Contexts) -> dict[str, Any]:
         """Return what a study's settings say of what was read: nothing where nobody asked."""

@@ -15,6 +15,7 @@ from poslens.checkpoints.names import HubModel, Located, parse_source
 from poslens.checkpoints.tensors import listed
 from poslens.errors import SourceError, quoted
 from poslens.hidden.frameworks import require_frameworks
+from poslens.text import Tokenizer
 
 # The files that transformers takes a folder's weights from.
 _OF_A_FOLDER = (
@@ -70,6 +71,37 @@ def loaded(source: Any) -> Any:
             remedy="restore the checkpoint, or load it yourself and pass the model",
         )
     return model
+
+
+def tokenizer_in(source: Any) -> Tokenizer:
+    """Return the tokenizer that a GGUF file holds, as transformers reads it.
+
+    Raises
+    ------
+    SettingError
+        If torch or transformers is not installed.
+    SourceError
+        If the file holds none that transformers knows.
+    """
+    require_frameworks()
+    shown = quoted(os.fspath(source))
+    name, options = _named(source, shown)
+    import transformers
+
+    try:
+        with _quiet():
+            found = transformers.AutoTokenizer.from_pretrained(
+                name, trust_remote_code=False, **options
+            )
+        content = found.backend_tokenizer.to_str().encode()
+    except Exception as error:  # of any kind, as above
+        raise SourceError(
+            f"transformers finds no tokenizer in {shown}",
+            expected="a GGUF file with the tokenizer of its model",
+            got=quoted(f"{type(error).__name__}: {error}"),
+            remedy="give token ids (tokens=...)",
+        ) from error
+    return Tokenizer(content, shown)
 
 
 def _named(source: str | os.PathLike[str], shown: str) -> tuple[str, dict[str, str]]:

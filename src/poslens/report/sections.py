@@ -152,7 +152,9 @@ def provenance(study: Study) -> str:
         ("Stored as", source.dtype),
         ("SHA-256", source.sha256),
         ("Bytes read", f"{source.bytes_read:,}"),
-        ("Kernels", str(study.data["kernel.note"].values) if "kernel.note" in study.data else None),
+        ("Kernels", _said(study, "kernel.note")),
+        ("Read", _said(study, "attention.tokens")),
+        ("Logits", _said(study, "attention.note")),
         ("View", settings.view),
         ("Rows", None if settings.rows is None else f"{settings.rows[0]}:{settings.rows[1]}"),
         ("Null tables", f"{settings.nulls:,} of each null model"),
@@ -166,6 +168,10 @@ def provenance(study: Study) -> str:
         if value is not None and value != ""
     )
     return f'<dl class="provenance">{rows}</dl>'
+
+
+def _said(study: Study, name: str) -> str | None:
+    return str(study.data[name].values) if name in study.data else None
 
 
 def _provenance_value(label: str, shown: str) -> str:
