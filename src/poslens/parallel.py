@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+import scipy.linalg  # noqa: F401  (its BLAS must be loaded before it can be limited)
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
@@ -22,5 +24,11 @@ def in_threads(tasks: Sequence[Callable[[], T]]) -> Iterator[T]:
     of the number of cores.
     """
     workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as pool:
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         yield from pool.map(lambda task: task(), tasks)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """NumPy's and SciPy's BLAS: to look for them takes milliseconds where torch is loaded too."""
+    return ThreadpoolController()

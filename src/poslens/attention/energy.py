@@ -18,12 +18,14 @@ from jaxtyping import Float
 
 from poslens.axes import HeadRows, PerDHead, PerPosition
 
-Blocks = Float[np.ndarray, "block _ d_head"]
+Blocks = Float[np.ndarray, "*lead block _ d_head"]
+Means = Float[np.ndarray, "*lead d_head"]
+BlockMeans = Float[np.ndarray, "*lead block d_head"]
 
 _BLOCK = 128  # rows whose triangle of products is formed: twice the usual d_k balances the costs
 # Blocks in one NumPy call: below about half a millisecond, threads wait for the interpreter more
 # than they compute.
-_GROUP = 8
+GROUP = 8
 
 # Below this share of Σ‖q‖²·Σ‖k‖², rounding of the trace reaches 1e-9 of the energy.
 _NEARLY_ORTHOGONAL = 1e-6
@@ -116,13 +118,13 @@ def _causal_rows(
     row_means = np.empty(length, dtype=queries.dtype)
     energy = 0.0
     # Made once: fresh memory is mapped in page by page, and threads wait on one another for that.
-    products = np.empty((_GROUP, _BLOCK, _BLOCK), dtype=queries.dtype)
-    centred = np.empty((_GROUP, _BLOCK + 1, dim), dtype=queries.dtype)
-    for start, blocks, size in _groups(length):
+    products = np.empty((GROUP, _BLOCK, _BLOCK), dtype=queries.dtype)
+    centred = np.empty((GROUP, _BLOCK + 1, dim), dtype=queries.dtype)
+    for start, blocks, size in groups(length, _BLOCK):
         here = slice(start, start + blocks * size)
         Q, K = (rows[here].reshape(blocks, size, dim) for rows in (queries, keys))
         count = np.arange(here.start + 1, here.stop + 1, dtype=queries.dtype).reshape(blocks, size)
-        before, after = _running_means(K, mean, start)
+        before, after = running_means(K, mean, start)
         step = after - before
 
         X = centred[:blocks, : size + 1]
@@ -141,21 +143,24 @@ def _causal_rows(
     return energy, row_means
 
 
-def _groups(length: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (first row, blocks, rows of each) that cover ``length`` rows in turn."""
+def groups(length: int, block: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (first row, blocks, rows of each) that cover ``length`` rows in turn.
+
+    Groups have up to `GROUP` blocks of ``block`` rows; what is left over is one shorter block.
+    """
     start = 0
     while start < length:
-        blocks = min(_GROUP, (length - start) // _BLOCK)
-        size = _BLOCK if blocks else length - start
+        blocks = min(GROUP, (length - start) // block)
+        size = block if blocks else length - start
         yield start, max(blocks, 1), size
         start += max(blocks, 1) * size
 
 
-def _running_means(
-    keys: Blocks, mean: PerDHead, count: int
-) -> tuple[Float[np.ndarray, "block d_head"], Float[np.ndarray, "block d_head"]]:
+def running_means(keys: Blocks, mean: Means, count: int) -> tuple[BlockMeans, BlockMeans]:
     """Return the means of all keys before and after each block, given that of ``count`` before."""
-    blocks, size, _ = keys.shape
+    blocks, size = keys.shape[-3:-1]
     steps = np.arange(1, blocks + 1, dtype=keys.dtype)[:, None] * size
-    after = mean + np.cumsum(keys.sum(axis=1) - size * mean, axis=0) / (count + steps)
-    return np.concatenate([mean[None], after[:-1]]), after
+    mean = mean[..., None, :]
+    shifts = np.cumsum(keys.sum(axis=-2) - size * mean, axis=-2) / (count + steps)
+    after = mean + shifts
+    return np.concatenate([mean, after[..., :-1, :]], axis=-2), after

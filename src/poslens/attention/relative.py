@@ -28,7 +28,11 @@ def relative_sums(profiles: HeadOffsets, *, causal: bool) -> KernelSums:
     TableError
         See `poslens.attention.validate.check_profiles`.
     """
-    profiles = check_profiles(profiles, causal=causal)
+    return sums_of_profiles(check_profiles(profiles, causal=causal), causal=causal)
+
+
+def sums_of_profiles(profiles: HeadOffsets, *, causal: bool) -> KernelSums:
+    """Return the same of profiles that are checked."""
     length = profiles.shape[1] if causal else (profiles.shape[1] + 1) // 2
     pairs = pairs_at_offsets(length, causal=causal)
     # A constant matters to no row, but would cost digits; first its bulk goes, then the rest.

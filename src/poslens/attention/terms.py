@@ -12,11 +12,16 @@ over the keys s that row t may attend to; shares sum to 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
-from poslens.axes import HeadOffsets, PerHead, PerOffset
+from poslens.attention.covariances import HeadCovariances, head_covariances
+from poslens.attention.validate import check_parts
+from poslens.axes import HeadOffsets, HeadRows, PerHead, PerOffset
+from poslens.errors import SettingError, TableError
+from poslens.parallel import in_threads
 
 TERMS = (
     "content_content",
@@ -44,6 +49,11 @@ class Split:
     content: Heads
     position: Heads
     constant: Heads
+
+    @property
+    def parts(self) -> tuple[Heads, Heads, Heads]:
+        """Content, position and constant."""
+        return self.content, self.position, self.constant
 
     @property
     def total(self) -> Heads:
@@ -88,41 +98,80 @@ class TermSums:
         Σ_t Σ_s (A_ts - row mean)(S_ts - row mean) of each term A of `TERMS`, shape (term, head).
     variances
         The same of S with itself, shape (head,).
+    rounding
+        What rounding alone may leave of `variances` where nothing varies along rows, shape (head,).
     """
 
     covariances: TermHeads
     variances: PerHead
+    rounding: PerHead
 
     def __add__(self, other: TermSums) -> TermSums:
-        """Return the sums over both."""
+        """Return the sums over the texts of both.
+
+        Raises
+        ------
+        TableError
+            If they differ in heads.
+        """
+        heads, others = self.variances.size, other.variances.size
+        if heads != others:
+            raise TableError(
+                "sums of different layers do not add up",
+                expected=f"{heads} heads in both",
+                got=f"{others}",
+                remedy="add up the sums of one layer over several texts",
+            )
         return TermSums(
             np.asarray(self.covariances + other.covariances),
             np.asarray(self.variances + other.variances),
+            np.asarray(self.rounding + other.rounding),
         )
 
     def shares(self) -> TermHeads:
-        """Return each term's share, shape (term, head); NaN where a head's logits do not vary."""
+        """Return each term's share, shape (term, head); NaN where a head's logits do not vary.
+
+        They do not where their root mean square within rows is below 1e-13 of what it could be if
+        nothing cancelled.
+        """
         shares = np.full_like(self.covariances, np.nan)
-        np.divide(self.covariances, self.variances, out=shares, where=self.variances > 0)
+        varies = self.variances > self.rounding
+        np.divide(self.covariances, self.variances, out=shares, where=varies)
         return shares
 
 
 def term_sums(parts: LogitParts) -> TermSums:
-    """Return the sums of every head.
+    """Return the sums of every head, without a matrix of logits: O(L·d_k²).
 
     Raises
     ------
     TableError
-        If shapes do not fit one another, or a value is not finite.
+        See `poslens.attention.validate.check_parts`.
     """
-    found = [_sums_of_matrices(term_logits(parts, h)) for h in range(len(parts.queries.content))]
-    covariances, variances = zip(*found, strict=True)
-    return TermSums(np.array(covariances).T, np.array(variances))
+    _check(parts)
+    tasks = [
+        partial(
+            head_covariances,
+            [part[head] for part in parts.queries.parts],
+            [part[head // parts.shared_by] for part in parts.keys.parts],
+            None if parts.bias is None else parts.bias[head],
+            causal=parts.causal,
+        )
+        for head in range(parts.queries.content.shape[0])
+    ]
+    found = list(in_threads(tasks))
+    return TermSums(
+        covariances=np.array([_terms(head) for head in found]).T,
+        variances=np.array([head.variance for head in found]),
+        rounding=np.array([head.rounding for head in found]),
+    )
 
 
-def _sums_of_matrices(terms: TermLogits) -> tuple[np.ndarray, float]:
-    whole = np.nan_to_num(terms.sum(axis=0))
-    return np.nan_to_num(terms).reshape(len(terms), -1) @ whole.ravel(), float(np.sum(whole**2))
+def _terms(head: HeadCovariances) -> list[float]:
+    """The covariances of `TERMS`, from those of products of parts."""
+    with_constants = head.products[2].sum() + head.products[:2, 2].sum()
+    (content, content_position), (position_content, position) = head.products[:2, :2]
+    return [content, position + head.bias, content_position, position_content, with_constants]
 
 
 def term_logits(parts: LogitParts, head: int) -> TermLogits:
@@ -130,12 +179,26 @@ def term_logits(parts: LogitParts, head: int) -> TermLogits:
 
     Returns
     -------
-    Shape (term, query_pos, key_pos); NaN where a row may not attend.
+    Shape (term, query_pos, key_pos), in float64; NaN where a row may not attend.
+
+    Raises
+    ------
+    TableError
+        See `poslens.attention.validate.check_parts`.
+    SettingError
+        If there is no such head.
     """
-    (qe, qp, q0), (ke, kp, k0) = (
-        (split.content[at], split.position[at], split.constant[at])
-        for split, at in ((parts.queries, head), (parts.keys, head // parts.shared_by))
-    )
+    _check(parts)
+    heads = parts.queries.content.shape[0]
+    if not 0 <= head < heads:
+        raise SettingError(
+            "there is no such head in this layer",
+            expected=f"0 to {heads - 1}",
+            got=f"{head}",
+            remedy="count heads from 0",
+        )
+    qe, qp, q0 = (part[head].astype(np.float64) for part in parts.queries.parts)
+    ke, kp, k0 = (_about_mean(part[head // parts.shared_by]) for part in parts.keys.parts)
     constant = q0 @ (ke + kp + k0).T + (qe + qp) @ k0.T
     terms = np.array([qe @ ke.T, qp @ kp.T, qe @ kp.T, qp @ ke.T, constant])
     if parts.bias is not None:
@@ -143,6 +206,16 @@ def term_logits(parts: LogitParts, head: int) -> TermLogits:
     if parts.causal:
         terms[:, ~np.tri(len(qe), dtype=bool)] = np.nan
     return np.asarray(terms - np.nanmean(terms, axis=2, keepdims=True))
+
+
+def _check(parts: LogitParts) -> None:
+    check_parts(parts.queries.parts, parts.keys.parts, parts.bias, causal=parts.causal)
+
+
+def _about_mean(keys: HeadRows) -> HeadRows:
+    """Without what would only add a constant to each row, and cost digits."""
+    wide = keys.astype(np.float64)
+    return np.asarray(wide - wide.mean(axis=0))
 
 
 def _at_pairs(profile: PerOffset, length: int) -> Float[np.ndarray, "query_pos key_pos"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from poslens.axes import HeadOffsets, Keys, Queries
@@ -15,6 +17,8 @@ CANCELLATION = 1e-13
 
 # Fourth powers of entries beyond these, summed over pairs, leave float64.
 LARGEST, SMALLEST = 1e60, 1e-60
+
+_PARTS = "content", "position", "constant"
 
 
 def check_heads(queries: np.ndarray, keys: np.ndarray) -> tuple[Queries, Keys]:
@@ -30,15 +34,75 @@ def check_heads(queries: np.ndarray, keys: np.ndarray) -> tuple[Queries, Keys]:
         do not divide evenly among the key heads, or a value is not finite or out of range.
     """
     queries, keys = np.asarray(queries), np.asarray(keys)
-    for name, rows in (("queries", queries), ("keys", keys)):
-        if rows.ndim != 3 or rows.shape[0] < 1 or rows.shape[1] < MIN_LENGTH or rows.shape[2] < 1:
+    _check_rows("queries", queries)
+    _check_rows("keys", keys)
+    _check_fit(queries, keys)
+    return queries, keys
+
+
+def check_parts(
+    queries: Sequence[np.ndarray],
+    keys: Sequence[np.ndarray],
+    bias: np.ndarray | None,
+    *,
+    causal: bool,
+) -> None:
+    """Check the parts of a layer's logits against one another.
+
+    Parameters
+    ----------
+    queries, keys
+        Content, position and constant of each.
+    bias
+        What is added at the offsets of `poslens.attention.offsets`, if anything.
+    causal
+        Whether row t may attend to s ≤ t only, or to all.
+
+    Raises
+    ------
+    TableError
+        If a part is not what `check_heads` takes, parts differ in heads, positions or dimensions,
+        the bias is not (head, offset) in floating point, or a value of it is not finite or out of
+        range.
+    """
+    for name, parts in (("queries", queries), ("keys", keys)):
+        for part, rows in zip(_PARTS, parts, strict=True):
+            _check_rows(f"{part} parts of the {name}", rows)
+        if len({rows.shape for rows in parts}) > 1:
             raise TableError(
-                f"the {name} of a layer have the wrong shape",
-                expected=f"(head, position, d_head) with at least {MIN_LENGTH} positions",
-                got=f"shape {rows.shape}",
-                remedy="pass one row per head and position",
+                f"the parts of the {name} do not fit together",
+                expected="as many heads, positions and dimensions in each",
+                got=f"shapes {', '.join(str(rows.shape) for rows in parts)}",
+                remedy="repeat a part that is the same for all",
             )
-        _check_values(name, rows)
+    _check_fit(queries[0], keys[0])
+    if bias is None:
+        return
+    heads, length, _ = queries[0].shape
+    expected = heads, length if causal else 2 * length - 1
+    bias = np.asarray(bias)
+    if bias.shape != expected:
+        raise TableError(
+            "the bias does not fit the queries",
+            expected=f"shape {expected}, (head, offset)",
+            got=f"shape {bias.shape}",
+            remedy="evaluate the bias at `poslens.attention.offsets`",
+        )
+    _check_values("biases", bias)
+
+
+def _check_rows(name: str, rows: np.ndarray) -> None:
+    if rows.ndim != 3 or rows.shape[0] < 1 or rows.shape[1] < MIN_LENGTH or rows.shape[2] < 1:
+        raise TableError(
+            f"the {name} of a layer have the wrong shape",
+            expected=f"(head, position, d_head) with at least {MIN_LENGTH} positions",
+            got=f"shape {rows.shape}",
+            remedy="pass one row per head and position",
+        )
+    _check_values(name, rows)
+
+
+def _check_fit(queries: np.ndarray, keys: np.ndarray) -> None:
     if queries.shape[1:] != keys.shape[1:]:
         raise TableError(
             "queries and keys do not fit together",
@@ -53,7 +117,6 @@ def check_heads(queries: np.ndarray, keys: np.ndarray) -> tuple[Queries, Keys]:
             got=f"{queries.shape[0]} query and {keys.shape[0]} key heads",
             remedy="check how the projections are split into heads",
         )
-    return queries, keys
 
 
 def check_profiles(profiles: np.ndarray, *, causal: bool) -> HeadOffsets:
