@@ -44,6 +44,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/geometry.py
 	$(BIN)/python benchmarks/sources.py
 	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/attention.py
 
 clean:
 	rm -rf $(VENV) minilm.html
