@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from poslens.claims import Claim, Verdict
     from poslens.comparison import Comparison, compare
     from poslens.errors import PosLensError
-    from poslens.study import Study, open_study
+    from poslens.netcdf import open_study
+    from poslens.study import Study
 
 __all__ = [
     "Claim",
@@ -52,7 +53,7 @@ _HOMES = {
     "compare": "poslens.comparison",
     "describe": "poslens.checkpoints",
     "load_table": "poslens.checkpoints",
-    "open_study": "poslens.study",
+    "open_study": "poslens.netcdf",
 }
 _ROOMS = {"claims", "encodings", "errors", "geometry", "nulls"}
 

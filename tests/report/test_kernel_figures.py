@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from poslens.attention import offsets
+from poslens.netcdf import open_study
 from poslens.report import figures, glossary, html
 from poslens.report.figures import Figure, drawing, heads, labels
 from poslens.report.html import in_script
-from poslens.study import Labelled, Study, open_study
+from poslens.study import Labelled, Study
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from poslens.netcdf import open_study
 from poslens.report import figures, glossary, html
 from poslens.report.figures import drawing, terms
 from poslens.report.html import in_script
-from poslens.study import PROFILES, Labelled, Study, open_study
+from poslens.study import PROFILES, Labelled, Study
 
 sys.path.insert(0, str(Path(__file__).parent))
 
