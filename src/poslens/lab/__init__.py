@@ -1,0 +1,4 @@
+"""Train matched models that differ in how they know where a token is, and evaluate them.
+
+Needs the extra ``torch``.
+"""
