@@ -132,9 +132,7 @@ class _Attention(torch.autograd.Function):
         return *grown, to_strip, to_near, None
 
 
-def _weights(
-    q: Tensor, k: Tensor, strip: Tensor | None, near: Tensor | None, start: int
-) -> Tensor:
+def _weights(q: Tensor, k: Tensor, strip: Tensor | None, near: Tensor | None, start: int) -> Tensor:
     """Return the attention weights of one block, shape (batch × head, query, key)."""
     stop = min(start + QUERIES, q.shape[1])
     scale = q.shape[-1] ** -0.5
