@@ -90,7 +90,7 @@ def _as_gpt2(model: Decoder, encoding: AddsTable) -> tuple[dict[str, Any], Tenso
         "transformer.wpe.weight": table,
         **_affine("transformer.ln_f", model.norm),
     }
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.layers):
         name = f"transformer.h.{layer}"
         tensors |= {
             **_affine(f"{name}.ln_1", block.attention_norm),
@@ -123,7 +123,7 @@ def _as_gpt_neox(model: Decoder, rope: Rope) -> tuple[dict[str, Any], Tensors]:
         "gpt_neox.embed_in.weight": model.tokens.weight,
         **_affine("gpt_neox.final_layer_norm", model.norm),
     }
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.layers):
         name = f"gpt_neox.layers.{layer}"
         together = _affine(f"{name}.attention.query_key_value", block.attention_in)
         tensors |= {
@@ -181,7 +181,7 @@ def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
         "transformer.wte.weight": model.tokens.weight,
         "transformer.norm_f.weight": model.norm.weight,
     }
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.layers):
         name = f"transformer.blocks.{layer}"
         tensors |= {
             f"{name}.norm_1.weight": block.attention_norm.weight,
@@ -204,9 +204,7 @@ def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
         "no_bias": True,
         "attn_config": {
             "alibi": True,
-            "alibi_bias_max": int(alibi.max_bias)
-            if alibi.max_bias == int(alibi.max_bias)
-            else alibi.max_bias,
+            "alibi_bias_max": int(alibi.max_bias) if alibi.max_bias % 1 == 0 else alibi.max_bias,
         },
         "tie_word_embeddings": True,
     }
@@ -215,10 +213,9 @@ def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
 
 def _affine(name: str, module: nn.Module, *, turned: bool = False) -> Tensors:
     """Return weight and bias by name; a bias that the model does not have is 0."""
-    weight, bias = module.weight, module.bias
-    assert isinstance(weight, Tensor)
-    if bias is None:
-        bias = torch.zeros(len(weight))
+    own = dict(module.named_parameters())
+    weight = own["weight"]
+    bias = own.get("bias", torch.zeros(len(weight)))
     return {f"{name}.weight": weight.T if turned else weight, f"{name}.bias": bias}
 
 
