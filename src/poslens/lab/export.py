@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 
 from poslens.encodings import Alibi, Rope, Unscaled
+from poslens.encodings.alibi import MAX_BIAS
 from poslens.encodings.protocol import AddsTable
 from poslens.errors import LabError, OutputError, quoted
 from poslens.files import written_whole
@@ -44,8 +45,8 @@ def export(model: Decoder, folder: str | Path) -> None:
         config, tensors = _as_gpt2(model, encoding)
     elif isinstance(encoding, Rope) and isinstance(encoding.scaling, Unscaled):
         config, tensors = _as_gpt_neox(model, encoding)
-    elif isinstance(encoding, Alibi) and not model.shape.biases:
-        config, tensors = _as_mpt(model, encoding)
+    elif isinstance(encoding, Alibi) and _as_in_mpt(model, encoding):
+        config, tensors = _as_mpt(model)
     else:
         raise LabError(
             f"no architecture of transformers is this model with {encoding!r}",
@@ -175,7 +176,12 @@ def _by_head(together: Tensor, model: Decoder, rope: Rope) -> Tensor:
     return torch.cat([turned, parts[2:]]).transpose(0, 1).flatten(0, 2)
 
 
-def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
+def _as_in_mpt(model: Decoder, alibi: Alibi) -> bool:
+    # transformers' MPT takes no other largest slope, whatever its config says.
+    return not model.shape.biases and alibi.max_bias == MAX_BIAS
+
+
+def _as_mpt(model: Decoder) -> tuple[dict[str, Any], Tensors]:
     shape = model.shape
     tensors = {
         "transformer.wte.weight": model.tokens.weight,
@@ -202,10 +208,7 @@ def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
         "expansion_ratio": 4,
         "layer_norm_epsilon": model.norm.eps,
         "no_bias": True,
-        "attn_config": {
-            "alibi": True,
-            "alibi_bias_max": int(alibi.max_bias) if alibi.max_bias % 1 == 0 else alibi.max_bias,
-        },
+        "attn_config": {"alibi": True, "alibi_bias_max": int(MAX_BIAS)},
         "tie_word_embeddings": True,
     }
     return config, tensors
