@@ -15,7 +15,7 @@ from poslens.lab.data import Split, python_help
 @pytest.fixture(scope="session")
 def split() -> Split:
     """Blocks of eight contexts."""
-    return Split(python_help(), block=8 * SHAPE.context + 1)
+    return Split(python_help(), block=8 * SHAPE.context + 1, every=100)
 
 
 @pytest.fixture(autouse=True)

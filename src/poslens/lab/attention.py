@@ -145,9 +145,7 @@ def _weights(q: Tensor, k: Tensor, strip: Tensor | None, near: Tensor | None, st
         own = _later(QUERIES, q.device)[: stop - start, : stop - start]
         logits[:, :, start:].masked_fill_(own, -torch.inf)
     else:
-        contexts = len(q) // len(strip)
-        bias = _columns(strip, start, stop)
-        logits = bias.expand(contexts, *bias.shape).reshape(len(q), *bias.shape[1:])
+        logits = _columns(strip, start, stop).repeat(len(q) // len(strip), 1, 1)
         logits.baddbmm_(rows, past, alpha=scale)
     if near is not None:
         band = _to_pairs(near[:, :, start:stop], stop).flatten(0, 1)

@@ -85,10 +85,10 @@ def load_training(training: Training, path: str | Path) -> None:
 def identity(training: Training) -> dict[str, Any]:
     """Return, as JSON has it, all that a run's numbers depend on but its initial weights."""
     about = {
-        "shape": asdict(training.model.shape),
         "encoding": repr(training.model.position.encoding),
         "batches": repr(training.batches),
-        "recipe": asdict(training.recipe),
+        **{f"shape.{name}": value for name, value in asdict(training.model.shape).items()},
+        **{f"recipe.{name}": value for name, value in asdict(training.recipe).items()},
     }
     return dict(json.loads(json.dumps(about)))
 
