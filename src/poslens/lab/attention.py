@@ -7,12 +7,13 @@ pairs exists, and half of the pairs are never looked at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 QUERIES = 64  # of a block, which then fits a core's cache at the lengths of the lab
 KEPT_BYTES = 2**25  # the most that a layer keeps of its attention weights for the backward pass
@@ -43,11 +44,10 @@ def attention(
         computed again, which takes a tenth of a step longer.
     """
     if queries.is_cuda and strip is None and near is None:
-        return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        return functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
     with torch.autocast(queries.device.type, enabled=False):
         biases = [None if b is None else b.to(queries.dtype) for b in (strip, near)]
-        out: Tensor = _Attention.apply(queries, keys, values, *biases, kept_bytes)  # type: ignore[no-untyped-call]
-    return out
+        return _apply(queries, keys, values, *biases, kept_bytes)
 
 
 def strip_width(length: int) -> int:
@@ -132,6 +132,9 @@ class _Attention(torch.autograd.Function):
         return *grown, to_strip, to_near, None
 
 
+_apply: Callable[..., Tensor] = _Attention.apply
+
+
 def _weights(q: Tensor, k: Tensor, strip: Tensor | None, near: Tensor | None, start: int) -> Tensor:
     """Return the attention weights of one block, shape (batch × head, query, key)."""
     stop = min(start + QUERIES, q.shape[1])
@@ -142,9 +145,7 @@ def _weights(q: Tensor, k: Tensor, strip: Tensor | None, near: Tensor | None, st
         own = _later(QUERIES, q.device)[: stop - start, : stop - start]
         logits[:, :, start:].masked_fill_(own, -torch.inf)
     else:
-        contexts = len(q) // len(strip)
-        bias = _columns(strip, start, stop)
-        logits = bias.expand(contexts, *bias.shape).reshape(len(q), *bias.shape[1:])
+        logits = _columns(strip, start, stop).repeat(len(q) // len(strip), 1, 1)
         logits.baddbmm_(rows, past, alpha=scale)
     if near is not None:
         band = _to_pairs(near[:, :, start:stop], stop).flatten(0, 1)
@@ -170,7 +171,7 @@ def _to_pairs(near: Tensor, stop: int) -> Tensor:
     """
     *lead, count, distances = near.shape
     width = distances + count - 1
-    moved = F.pad(near, (0, count)).flatten(-2)[..., :-count].view(*lead, count, width)
+    moved = functional.pad(near, (0, count)).flatten(-2)[..., :-count].view(*lead, count, width)
     return moved[..., max(width - stop, 0) :]
 
 
@@ -179,5 +180,5 @@ def _from_pairs(pairs: Tensor, distances: int) -> Tensor:
     *lead, count, keys = pairs.shape
     width = distances + count - 1
     band = pairs[..., max(keys - width, 0) :]
-    band = F.pad(band, (width - band.shape[-1], 0)).flatten(-2)
-    return F.pad(band, (0, count)).view(*lead, count, width + 1)[..., :distances]
+    band = functional.pad(band, (width - band.shape[-1], 0)).flatten(-2)
+    return functional.pad(band, (0, count)).view(*lead, count, width + 1)[..., :distances]

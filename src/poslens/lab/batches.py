@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     targets: Ids
 
 
+@runtime_checkable
 class Batches(Protocol):
     """A source of batches.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -84,10 +84,7 @@ def losses(model: Decoder, batch: Batch) -> Losses:
     LabError
         If a context is longer than the model's table.
     """
-    found = [
-        token_losses(logits, targets).double().cpu() for logits, targets in _passes(model, batch)
-    ]
-    return Losses(torch.cat(found).numpy(), batch.targets != IGNORED)
+    return _scored(model, batch, token_losses)
 
 
 def accuracy(model: Decoder, batch: Batch) -> float:
@@ -100,20 +97,21 @@ def accuracy(model: Decoder, batch: Batch) -> float:
     LabError
         If a context is longer than the model's table.
     """
-    found = [(logits.argmax(-1) == targets).cpu() for logits, targets in _passes(model, batch)]
-    counted = batch.targets != IGNORED
-    return Losses(torch.cat(found).double().numpy() * counted, counted).mean
+    return _scored(model, batch, lambda logits, targets: logits.argmax(-1) == targets).mean
 
 
 @torch.no_grad()
-def _passes(model: Decoder, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits and targets of a few contexts at a time."""
+def _scored(model: Decoder, batch: Batch, score: Callable[[Tensor, Tensor], Tensor]) -> Losses:
+    """Return a score of logits and targets at each position, a few contexts at a time."""
     device = model.tokens.weight.device
     contexts = max(TOKENS // batch.inputs.shape[1], 1)
-    for first in range(0, len(batch.inputs), contexts):
+    counted = batch.targets != IGNORED
+    values = np.zeros(counted.shape)
+    for first in range(0, len(values), contexts):
         some = slice(first, first + contexts)
         inputs, targets = (torch.from_numpy(ids[some]).to(device) for ids in batch)
-        yield model(inputs), targets
+        values[some] = score(model(inputs), targets).double().cpu().numpy()
+    return Losses(values * counted, counted)
 
 
 def sliding_losses(model: Decoder, batch: Batch, window: int, stride: int) -> Losses:

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 
 from poslens.encodings import Alibi, Rope, Unscaled
+from poslens.encodings.alibi import MAX_BIAS
 from poslens.encodings.protocol import AddsTable
 from poslens.errors import LabError, OutputError, quoted
 from poslens.files import written_whole
@@ -44,8 +45,8 @@ def export(model: Decoder, folder: str | Path) -> None:
         config, tensors = _as_gpt2(model, encoding)
     elif isinstance(encoding, Rope) and isinstance(encoding.scaling, Unscaled):
         config, tensors = _as_gpt_neox(model, encoding)
-    elif isinstance(encoding, Alibi) and not model.shape.biases:
-        config, tensors = _as_mpt(model, encoding)
+    elif isinstance(encoding, Alibi) and _as_in_mpt(model, encoding):
+        config, tensors = _as_mpt(model)
     else:
         raise LabError(
             f"no architecture of transformers is this model with {encoding!r}",
@@ -90,7 +91,7 @@ def _as_gpt2(model: Decoder, encoding: AddsTable) -> tuple[dict[str, Any], Tenso
         "transformer.wpe.weight": table,
         **_affine("transformer.ln_f", model.norm),
     }
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.layers):
         name = f"transformer.h.{layer}"
         tensors |= {
             **_affine(f"{name}.ln_1", block.attention_norm),
@@ -123,7 +124,7 @@ def _as_gpt_neox(model: Decoder, rope: Rope) -> tuple[dict[str, Any], Tensors]:
         "gpt_neox.embed_in.weight": model.tokens.weight,
         **_affine("gpt_neox.final_layer_norm", model.norm),
     }
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.layers):
         name = f"gpt_neox.layers.{layer}"
         together = _affine(f"{name}.attention.query_key_value", block.attention_in)
         tensors |= {
@@ -175,13 +176,18 @@ def _by_head(together: Tensor, model: Decoder, rope: Rope) -> Tensor:
     return torch.cat([turned, parts[2:]]).transpose(0, 1).flatten(0, 2)
 
 
-def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
+def _as_in_mpt(model: Decoder, alibi: Alibi) -> bool:
+    # transformers' MPT takes no other largest slope, whatever its config says.
+    return not model.shape.biases and alibi.max_bias == MAX_BIAS
+
+
+def _as_mpt(model: Decoder) -> tuple[dict[str, Any], Tensors]:
     shape = model.shape
     tensors = {
         "transformer.wte.weight": model.tokens.weight,
         "transformer.norm_f.weight": model.norm.weight,
     }
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.layers):
         name = f"transformer.blocks.{layer}"
         tensors |= {
             f"{name}.norm_1.weight": block.attention_norm.weight,
@@ -202,12 +208,7 @@ def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
         "expansion_ratio": 4,
         "layer_norm_epsilon": model.norm.eps,
         "no_bias": True,
-        "attn_config": {
-            "alibi": True,
-            "alibi_bias_max": int(alibi.max_bias)
-            if alibi.max_bias == int(alibi.max_bias)
-            else alibi.max_bias,
-        },
+        "attn_config": {"alibi": True, "alibi_bias_max": int(MAX_BIAS)},
         "tie_word_embeddings": True,
     }
     return config, tensors
@@ -215,10 +216,9 @@ def _as_mpt(model: Decoder, alibi: Alibi) -> tuple[dict[str, Any], Tensors]:
 
 def _affine(name: str, module: nn.Module, *, turned: bool = False) -> Tensors:
     """Return weight and bias by name; a bias that the model does not have is 0."""
-    weight, bias = module.weight, module.bias
-    assert isinstance(weight, Tensor)
-    if bias is None:
-        bias = torch.zeros(len(weight))
+    own = dict(module.named_parameters())
+    weight = own["weight"]
+    bias = own.get("bias", torch.zeros(len(weight)))
     return {f"{name}.weight": weight.T if turned else weight, f"{name}.bias": bias}
 
 

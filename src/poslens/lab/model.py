@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from poslens.encodings import Encoding
 from poslens.encodings.validate import INIT_STD
@@ -34,11 +34,13 @@ class Block(nn.Module):
         """Return what attention adds, shape (batch, position, dim)."""
         heads = self.attention_in(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (batch, head, position, d_head)
-        return self.attention_out(attend(q, k, v).transpose(1, 2).flatten(2))
+        added: Tensor = self.attention_out(attend(q, k, v).transpose(1, 2).flatten(2))
+        return added
 
     def transformed(self, x: Tensor) -> Tensor:
         """Return what the two layers add, shape (batch, position, dim)."""
-        return self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
+        added: Tensor = self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(x))))
+        return added
 
 
 class Decoder(nn.Module):
@@ -85,6 +87,11 @@ class Decoder(nn.Module):
                 weight.fill_(1.0 if name.endswith("norm.weight") else 0.0)
 
     @property
+    def layers(self) -> list[Block]:
+        """The blocks, from the first to the last."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    @property
     def longest(self) -> int | None:
         """The most positions that the model can read; None where there is no end."""
         return self.position.longest
@@ -112,10 +119,10 @@ class Decoder(nn.Module):
         rows = self.position.rows(length, x)
         x = self._dropped(x if rows is None else x + rows, dropping)
         attend = self.position.attending(length, x)
-        for block in self.blocks:
+        for block in self.layers:
             x = x + self._dropped(block.attended(x, attend), dropping)
             x = x + self._dropped(block.transformed(x), dropping)
-        return F.linear(self.norm(x), self.tokens.weight)
+        return functional.linear(self.norm(x), self.tokens.weight)
 
     def _dropped(self, x: Tensor, dropping: Generator | None) -> Tensor:
         if dropping is None or self.shape.dropout == 0:
@@ -136,4 +143,5 @@ class Decoder(nn.Module):
 
 def _linear(into: int, out: int, shape: Shape) -> nn.Linear:
     # Without torch's own draws, which would move its global generator.
-    return nn.utils.skip_init(nn.Linear, into, out, bias=shape.biases)
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, into, out, bias=shape.biases)
+    return linear

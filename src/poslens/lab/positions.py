@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from poslens.encodings import (
     T5,
@@ -182,7 +182,7 @@ class Buckets(Position[T5]):
         t5 = self.encoding
         offsets = np.array(strip_offsets(length))
         buckets = torch.from_numpy(t5_buckets(offsets, t5.buckets, t5.max_distance, t5.causal))
-        strip = as_strip(F.embedding(buckets.to(like.device), self.values).T)
+        strip = as_strip(functional.embedding(buckets.to(like.device), self.values).T)
         return lambda q, k, v: attention(q, k, v, strip=strip)
 
     def trained(self) -> T5:

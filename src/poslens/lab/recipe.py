@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 from poslens.encodings.validate import require_count, require_number
 from poslens.errors import SettingError, quoted
 
-Precision: TypeAlias = Literal["float32", "bfloat16"]
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Recipe:
     clip
         The largest norm of a step's gradient.
     precision
-        Of matrix products; weights and the optimiser's state are float32 in both.
+        Of matrix products, one of `PRECISIONS`; weights and the optimiser's state are float32 in both.
     seed
         Of batches and dropout.
 
@@ -49,7 +48,7 @@ class Recipe:
     decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
-    precision: Precision = "float32"
+    precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,10 +62,10 @@ class Recipe:
         for beta in self.betas:
             require_number("betas", beta, most=1 - 1e-9)
         require_number("clip", self.clip, above=True)
-        if self.precision not in get_args(Precision):
+        if self.precision not in PRECISIONS:
             raise SettingError(
                 "cannot compute in this precision",
-                expected=" or ".join(get_args(Precision)),
+                expected=" or ".join(PRECISIONS),
                 got=quoted(self.precision),
             )
 

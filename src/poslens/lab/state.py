@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,15 +85,15 @@ def load_training(training: Training, path: str | Path) -> None:
 def identity(training: Training) -> dict[str, Any]:
     """Return, as JSON has it, all that a run's numbers depend on but its initial weights."""
     about = {
-        "shape": asdict(training.model.shape),
         "encoding": repr(training.model.position.encoding),
         "batches": repr(training.batches),
-        "recipe": asdict(training.recipe),
+        **{f"shape.{name}": value for name, value in asdict(training.model.shape).items()},
+        **{f"recipe.{name}": value for name, value in asdict(training.recipe).items()},
     }
     return dict(json.loads(json.dumps(about)))
 
 
-def _forms(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (one.shape, one.dtype) for name, one in tensors.items()}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from poslens.errors import LabError, SettingError
 from poslens.lab.batches import IGNORED, Batch, Batches, require_fitting
@@ -159,7 +159,7 @@ def token_losses(
     logits: Float[Tensor, "batch position token"], targets: Int[Tensor, "batch position"]
 ) -> Float[Tensor, "batch position"]:
     """Return the cross entropy at each position, in nats; 0 where the target is `IGNORED`."""
-    flat = F.cross_entropy(
+    flat = functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
     )
     return flat.view(targets.shape)
