@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import poslens
 from poslens.errors import OutputError, SourceError
 from poslens.files import written_whole
-from poslens.study import Study
+from poslens.study import LayerStudy, Study
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,48 @@ def test_netcdf_round_trip_is_lossless(study: Study, poor: Study, tmp_path: Path
 def test_minilm_survives_saving(minilm_study: Study, tmp_path: Path) -> None:
     minilm_study.save(tmp_path / "minilm.nc")
     assert poslens.open_study(tmp_path / "minilm.nc") == minilm_study
+
+
+@pytest.fixture(scope="module")
+def with_layers(study: Study, poor: Study) -> Study:
+    """With a layer like the study itself, and one with undefined measures."""
+    layers = (
+        LayerStudy(0, study.measures, study.claims),
+        LayerStudy(5, poor.measures, poor.claims),
+    )
+    return dataclasses.replace(study, layers=layers)
+
+
+def test_layers_survive_saving(with_layers: Study, study: Study, tmp_path: Path) -> None:
+    with_layers.save(tmp_path / "study.nc")
+    opened = poslens.open_study(tmp_path / "study.nc")
+    assert opened == with_layers
+    assert opened.layers[1].claims == with_layers.layers[1].claims
+    assert opened.to_json() == with_layers.to_json()
+    assert opened != study
+    fewer = dataclasses.replace(with_layers, layers=with_layers.layers[:1])
+    assert fewer != with_layers
+
+
+def test_layers_are_recorded_as_the_study_itself_is(with_layers: Study, study: Study) -> None:
+    record = json.loads(with_layers.to_json())
+    first, other = record.pop("layers")
+    assert record == json.loads(study.to_json())  # no such key without layers
+    assert first == {"layer": 0, **{k: record[k] for k in ("measures", "profiles", "claims")}}
+    assert list(other) == ["layer", "measures", "profiles", "claims"]
+    assert other["layer"] == 5
+    assert other["measures"]["cosine.adjacent"] is None
+
+
+def test_a_file_from_before_there_were_layers_opens(study: Study, tmp_path: Path) -> None:
+    import h5py
+
+    study.save(tmp_path / "old.nc")
+    with h5py.File(tmp_path / "old.nc", "r+") as file:
+        record = json.loads(file.attrs["poslens_study"])
+        assert record.pop("layers") == []
+        file.attrs["poslens_study"] = json.dumps(record)
+    assert poslens.open_study(tmp_path / "old.nc") == study
 
 
 def test_arrays_are_labelled_with_the_declared_axes(study: Study) -> None:

@@ -30,6 +30,7 @@ Value: TypeAlias = (
     | list[int | None]
     | list[float | None]
     | list[list[float]]
+    | list[list[float | None]]
     | dict[str, float | int | None]
     | None
 )
@@ -94,6 +95,31 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @dataclass(frozen=True)
+class LayerStudy:
+    """What was found on the position part of one layer's hidden states.
+
+    Attributes
+    ----------
+    layer
+        From 0.
+    measures
+        The geometry measures of pos_t by name, as a study has them for its table.
+    claims
+        The statements on geometry, tested on pos_t; in the article's order.
+    """
+
+    layer: int
+    measures: Mapping[str, Value]
+    claims: tuple[Claim, ...]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record of the layer as JSON values."""
+        return {"layer": self.layer, **_found_record(self)}
+
+
+@dataclass(frozen=True)
 class Study:
     """What one analysis found.
 
@@ -121,6 +147,9 @@ class Study:
         Of Python and of the libraries that computed the numbers.
     recognised
         In one line, what the model does with positions; empty where nothing says it.
+    layers
+        The same measures and claims on what each layer's hidden states hold of the position;
+        empty where no text was read.
     """
 
     source: Source
@@ -133,6 +162,7 @@ class Study:
     undefined: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     recognised: str = ""
+    layers: tuple[LayerStudy, ...] = ()
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -167,18 +197,16 @@ class Study:
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented, versioned record as JSON values."""
-        scalars = {k: v for k, v in self.measures.items() if k not in PROFILES}
-        profiles = {k: v for k, v in self.measures.items() if k in PROFILES}
-        return {
+        record = {
             "schema": SCHEMA,
             "poslens": __version__,
             "source": asdict(self.source),
             "table": None if self.length is None else {"length": self.length, "dim": self.dim},
-            "measures": scalars,
-            "profiles": profiles,
-            "claims": [_claim_record(claim) for claim in self.claims],
-            "settings": self.settings.as_json(),
+            **_found_record(self),
         }
+        if self.layers:
+            record["layers"] = [layer.as_json() for layer in self.layers]
+        return {**record, "settings": self.settings.as_json()}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the record as JSON text, and write it to ``path`` if one is given.
@@ -235,6 +263,14 @@ class Study:
             "versions": dict(self.versions),
             "recognised": self.recognised,
             "data": list(self.data),
+            "layers": [
+                {
+                    "layer": layer.layer,
+                    "measures": dict(layer.measures),
+                    "claims": [asdict(claim) for claim in layer.claims],
+                }
+                for layer in self.layers
+            ],
         }
 
     def _repr_html_(self) -> str:
@@ -249,12 +285,24 @@ class Study:
         return f"<Study of {quoted(self.source.uri)}: {shape}; {verdicts}>"
 
 
-# The measures that are indexed: by lag, component, stride, shift or head. All others are one value.
+# The measures that are indexed: by lag, component, stride, shift, head or layer. All others are
+# one value.
 PROFILES = frozenset(
     {
+        "attention.share.bias",
+        "attention.share.content_content",
+        "attention.share.content_position",
+        "attention.share.position_content",
+        "attention.share.position_position",
         "cosine.profile",
         "cosine.centered_profile",
         "difference.parallel_at",
+        "hidden.incoherence",
+        "hidden.relative_norm",
+        "hidden.share.ctx",
+        "hidden.share.pos",
+        "hidden.share.resid",
+        "hidden.stable_rank",
         "kernel.half_distance",
         "kernel.peak_offset",
         "kernel.profile",
@@ -266,6 +314,15 @@ PROFILES = frozenset(
         "shift.rank",
     }
 )
+
+
+def _found_record(study: Study | LayerStudy) -> dict[str, Any]:
+    """Measures of one value, those that are indexed, and claims."""
+    return {
+        "measures": {k: v for k, v in study.measures.items() if k not in PROFILES},
+        "profiles": {k: v for k, v in study.measures.items() if k in PROFILES},
+        "claims": [_claim_record(claim) for claim in study.claims],
+    }
 
 
 def _claim_record(claim: Claim) -> dict[str, Any]:
@@ -320,7 +377,13 @@ def _study_from(record: dict[str, Any], tree: xr.DataTree) -> Study:
         undefined=record["undefined"],
         versions=record["versions"],
         recognised=record.get("recognised", ""),
+        layers=tuple(_layer_from(layer) for layer in record.get("layers", [])),
     )
+
+
+def _layer_from(record: dict[str, Any]) -> LayerStudy:
+    claims = tuple(_claim_from(claim) for claim in record["claims"])
+    return LayerStudy(record["layer"], record["measures"], claims)
 
 
 def _claim_from(record: dict[str, Any]) -> Claim:

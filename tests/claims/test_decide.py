@@ -33,8 +33,8 @@ CONTRACT = {  # claims.md, in its order of sections; a bar of None needs more th
     "pca.pc1_is_position": ("5.2", ">= 0.9"),
     "pca.few_components": ("5.2", "<= 5"),
     "pca.low_dimensional": ("5.2, 9", "<= 2.4"),
-    "attention.four_terms": ("6", None),
-    "attention.position_contributes": ("6, 9", None),
+    "attention.four_terms": ("6", "<= 0.0001"),
+    "attention.position_contributes": ("6, 9", ">= 0.05"),
     "attention.learns_distance": ("8.2", ">= 0.5"),
     "relative.distance_only": ("7", ">= 0.999999"),
     "relative.extrapolates": ("7", None),
@@ -233,8 +233,8 @@ def test_wrong_bars_are_refused_with_the_nearest_name(curve: np.ndarray) -> None
         poslens.analyze(curve, bars={"norm.stabel": 0.2})
     with pytest.raises(SettingError, match=r"bar of norm\.stable .*got nan"):
         poslens.analyze(curve, bars={"norm.stable": math.nan})
-    with pytest.raises(SettingError, match="attention"):
-        poslens.analyze(curve, bars={"attention.four_terms": 0.2})
+    with pytest.raises(SettingError, match="memory"):
+        poslens.analyze(curve, bars={"memory.compressible": 0.2})
     assert len(default_bars()) == sum(bar is not None for _, bar in CONTRACT.values())
 
 

@@ -13,10 +13,10 @@ from numpy.testing import assert_allclose
 from safetensors.numpy import load_file, save_file
 
 from poslens.checkpoints.blocks import AttentionBlock, block_numbers, read_block
+from poslens.checkpoints.blocks import read as reading
 from poslens.checkpoints.names import parse_source
 from poslens.checkpoints.opening import open_located
 from poslens.errors import UndefinedMeasureError
-from poslens.kernels import build as building
 from poslens.kernels.order import Positions, attend, order_deviations
 
 GPT2 = SPECIAL | {"vocab_size": 37, "n_embd": 42, "n_layer": 1, "n_head": 6, "n_positions": LENGTH}
@@ -141,9 +141,9 @@ def test_a_large_block_is_not_read_for_one_claim(
     block = block_of(folder)
     held = sum(one.size for one in (block.queries, block.keys, block.values, block.output))
     assert block_numbers(open_located(parse_source(str(folder)), str(folder))) == held
-    monkeypatch.setattr(building, "MOST_READ", held)
+    monkeypatch.setattr(reading, "MOST_READ", held)
     assert kernels(folder).order is not None
-    monkeypatch.setattr(building, "MOST_READ", held - 1)
+    monkeypatch.setattr(reading, "MOST_READ", held - 1)
     found = kernels(folder)
     assert found.order is None
     assert f"at most {held - 1:,} numbers, got {held:,}" in found.order_reason

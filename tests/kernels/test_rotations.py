@@ -208,5 +208,6 @@ def test_a_block_is_not_turned_by_another_rotation(tmp_path: Path) -> None:
     assert [name for name, _ in found.wavelengths] == ["base 10000"]
     assert found.measures == ()
     assert "spiral" in found.reason
+    known, unknown = replace(known, layers=(0,)), replace(unknown, layers=(1,))
     turned = rotation_kernels([known, unknown], layers, LENGTH, LENGTH, "")
     assert turned.measures[0].profile.shape == (6, LENGTH)

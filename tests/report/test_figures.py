@@ -52,7 +52,7 @@ def test_every_figure_is_valid_plotly(
 
 def test_no_two_figures_share_a_name(make_study: MakeStudy) -> None:
     names = [draw(make_study()).name for draw in FIGURES]
-    assert len(set(names)) == len(FIGURES) == 12
+    assert len(set(names)) == len(FIGURES) == 17
 
 
 def test_outliers_are_marked_at_their_position(make_study: MakeStudy) -> None:

@@ -6,7 +6,7 @@ ALiBi's (`relative_kernel`). Neither makes the L×L matrix. This room knows NumP
 files.
 """
 
-from poslens.attention.bands import Bands, rope_bands
+from poslens.attention.bands import Bands, HeadMeans, rope_bands
 from poslens.attention.combined import with_relative
 from poslens.attention.factored import factored_sums
 from poslens.attention.kernel import (
@@ -15,14 +15,22 @@ from poslens.attention.kernel import (
     measures_of_sums,
     relative_kernel,
 )
+from poslens.attention.pairs import at_pairs
 from poslens.attention.permuted import permuted_shares
 from poslens.attention.picture import KernelPicture, kernel_picture, relative_picture
 from poslens.attention.sums import offsets
+from poslens.attention.terms import TERMS, LogitParts, Split, TermSums, term_logits, term_sums
 
 __all__ = [
+    "TERMS",
     "Bands",
+    "HeadMeans",
     "KernelMeasures",
     "KernelPicture",
+    "LogitParts",
+    "Split",
+    "TermSums",
+    "at_pairs",
     "factored_kernel",
     "factored_sums",
     "kernel_picture",
@@ -32,5 +40,7 @@ __all__ = [
     "relative_kernel",
     "relative_picture",
     "rope_bands",
+    "term_logits",
+    "term_sums",
     "with_relative",
 ]

@@ -11,9 +11,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from poslens.attention.validate import check_bands
-from poslens.axes import HeadOffsets, HeadPlanes, Offsets, PerHead, PerPlane
+from poslens.axes import HeadOffsets, HeadPlanes, HeadVector, Offsets, PerHead, PerPlane
 
 _BLOCK = 4096  # offsets whose cosines are held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMeans:
+    """Mean queries and keys of one layer, before rotation and scale.
+
+    Attributes
+    ----------
+    layer
+        The layer, from 0.
+    queries, keys
+        Of each head, the mean query and that of the keys it meets, shape (head, d_head).
+    scale
+        What the model's logits are multiplied by.
+    causal
+        Whether a query sees only itself and the keys before it.
+    origin
+        What they are means over, for people.
+    """
+
+    layer: int
+    queries: HeadVector
+    keys: HeadVector
+    scale: float
+    causal: bool
+    origin: str
 
 
 @dataclass(frozen=True)

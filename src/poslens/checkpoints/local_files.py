@@ -30,7 +30,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
             if status.st_size == 0:
                 raise SourceError(
                     f"cannot read {quoted(path)}",
-                    expected="a file with a header and data",
+                    expected="a file that is not empty",
                     got="an empty file",
                     remedy="download or save it again",
                 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from poslens.checkpoints.byte_source import LocalFile
+from poslens.checkpoints.byte_source import ByteSource, LocalFile
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.folder import (
     CONFIG,
@@ -32,6 +35,13 @@ SUFFIXES = (
     ".safetensors, .safetensors.index.json, .gguf, .bin, .bin.index.json, .pt, .pth, .npy or .npz"
 )
 
+# Opens a file next to the weights by its name; gives None where there is none.
+Beside: TypeAlias = Callable[[str], ByteSource | None]
+
+
+def nothing_beside(_: str) -> None:
+    """Stand for the files beside weights that lie in no folder."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -49,6 +59,9 @@ class Checkpoint:
         The tensor that was named after ``::``.
     revision
         The commit of a hub source.
+    beside
+        Opens a file next to the weights, such as ``tokenizer.json``; asked of a server, like
+        every other file, only when it is called.
     """
 
     tensors: Tensors
@@ -56,6 +69,7 @@ class Checkpoint:
     uri: str
     tensor: str | None = None
     revision: str | None = None
+    beside: Beside = field(default=nothing_beside, repr=False, compare=False)
 
 
 def open_source(named: Located | Address | HubModel, uri: str, access: Access) -> Checkpoint:
@@ -88,7 +102,8 @@ def open_located(named: Located, uri: str, revision: str | None = None) -> Check
         tensors, config = _open_path(named.path, tensor_named=named.tensor is not None)
     except OSError as error:  # a folder that may not be entered
         raise unreadable(named.path, error) from error
-    return Checkpoint(tensors, config, uri, named.tensor, revision)
+    folder = named.path if named.path.is_dir() else named.path.parent
+    return Checkpoint(tensors, config, uri, named.tensor, revision, partial(_file_in, folder))
 
 
 def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:
@@ -133,5 +148,10 @@ def _open_gguf(path: Path) -> tuple[Tensors, Config | None]:
 
 
 def _config_in(folder: Path) -> Config | None:
-    path = folder / CONFIG
-    return Config(json_object(LocalFile(path)), quoted(path)) if path.exists() else None
+    source = _file_in(folder, CONFIG)
+    return Config(json_object(source), source.shown) if source is not None else None
+
+
+def _file_in(folder: Path, name: str) -> LocalFile | None:
+    path = folder / name
+    return LocalFile(path) if path.exists() else None

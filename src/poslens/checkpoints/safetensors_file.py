@@ -11,13 +11,13 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from poslens.checkpoints.byte_source import ByteSource
+from poslens.checkpoints.byte_source import ByteSource, LocalFile
 from poslens.checkpoints.json_text import (
     SPACE,
     STRINGS_OR_NULL,
@@ -25,7 +25,14 @@ from poslens.checkpoints.json_text import (
     parse_strictly,
     value_at,
 )
-from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors, require_readable
+from poslens.checkpoints.tensors import (
+    Entry,
+    RowNumbers,
+    StoredTensor,
+    Tensors,
+    Values,
+    require_readable,
+)
 from poslens.errors import SourceError, quoted
 
 LENGTH_BYTES = 8
@@ -280,3 +287,28 @@ class SafetensorsFile(Tensors):
         tensor = self._placed[name]
         require_readable(tensor.entry, self.shown)
         return StoredTensor(tensor.entry, self.source.read(tensor.start, tensor.stop))
+
+    def read_rows(self, name: str, rows: RowNumbers) -> Values:
+        """Read some rows of a matrix; of a file that is far away, all of them at once.
+
+        Raises
+        ------
+        TableError
+            If its dtype is not one that PosLens reads.
+        SourceError
+            If its bytes cannot be had.
+        """
+        tensor = self._placed[name]
+        if not isinstance(self.source, LocalFile) or rows.size == 0:
+            return super().read_rows(name, rows)
+        require_readable(tensor.entry, self.shown)
+        width = (tensor.stop - tensor.start) // tensor.entry.shape[0]
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        raw = b"".join(
+            self.source.read(
+                tensor.start + int(run[0]) * width, tensor.start + (int(run[-1]) + 1) * width
+            )
+            for run in runs
+        )
+        entry = replace(tensor.entry, shape=(rows.size, tensor.entry.shape[1]))
+        return StoredTensor(entry, raw).values()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from poslens.checkpoints.byte_source import ByteSource
 from poslens.checkpoints.index_file import read_index, unfit
-from poslens.checkpoints.tensors import Entry, StoredTensor, Tensors
+from poslens.checkpoints.tensors import Entry, RowNumbers, StoredTensor, Tensors, Values
 from poslens.errors import quoted
 
 
@@ -75,6 +75,18 @@ class Sharded(Tensors):
             If the shard is damaged, or does not hold the tensor.
         """
         return self._shard_of(name).read(name)
+
+    def read_rows(self, name: str, rows: RowNumbers) -> Values:
+        """Read some rows of a matrix from its shard.
+
+        Raises
+        ------
+        TableError
+            If its dtype is not one that PosLens reads.
+        SourceError
+            If the shard is damaged, or does not hold the tensor.
+        """
+        return self._shard_of(name).read_rows(name, rows)
 
     def _shard_of(self, name: str) -> Tensors:
         file_name = self._weight_map[name]

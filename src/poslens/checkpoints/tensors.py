@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from poslens.checkpoints.schemes import Pairing
 from poslens.errors import SourceError, TableError, quoted
@@ -20,6 +20,7 @@ from poslens.errors import SourceError, TableError, quoted
 STORED_AS = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 
 Values: TypeAlias = Float[np.ndarray, "..."]
+RowNumbers: TypeAlias = Int[np.ndarray, "row"]
 
 READABLE = "a float64, float32, float16 or bfloat16 tensor"
 
@@ -134,6 +135,23 @@ class Tensors(ABC):
     @abstractmethod
     def read(self, name: str) -> StoredTensor:
         """Read the tensor ``name``, which must be one of `names` and of a readable dtype."""
+
+    def read_rows(self, name: str, rows: RowNumbers) -> Values:
+        """Read some rows of a matrix, and no others where the container lies at hand.
+
+        Parameters
+        ----------
+        name
+            One of `names`, of two axes and a readable dtype.
+        rows
+            Ascending, each once, all of them there.
+
+        Returns
+        -------
+        Values
+            Shape (row, column), as `StoredTensor.values` gives them.
+        """
+        return np.asarray(self.read(name).values()[rows])
 
 
 def require_readable(entry: Entry, shown: str) -> None:

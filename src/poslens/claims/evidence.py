@@ -65,6 +65,59 @@ class KernelEvidence:
 
 
 @dataclass(frozen=True)
+class LogitEvidence:
+    """What is known of the logits of a model's first layer on some tokens.
+
+    Attributes
+    ----------
+    shares
+        ``attention.share.*`` by term, of each head; None for a head whose logits do not vary.
+        Empty where they are not known.
+    error
+        ``attention.reconstruction_error``.
+    tokens
+        What the logits are of, for people: where the tokens come from.
+    reason
+        Why nothing is known.
+    """
+
+    shares: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    error: float | None = None
+    tokens: str = ""
+    reason: str = _TABLE_ALONE
+
+    def of_position(self) -> np.ndarray:
+        """Return the share of the terms that bear position, of each head that has one.
+
+        Raises
+        ------
+        NotApplicableError
+            If there is none.
+        """
+        known = self._known(("position_position", "content_position", "position_content"))
+        return np.asarray(known.sum(axis=0))
+
+    def of_constants(self) -> np.ndarray:
+        """Return the share of the products with constant parts, of each head that has one.
+
+        Raises
+        ------
+        NotApplicableError
+            If there is none.
+        """
+        return np.asarray(self._known(("bias",))[0])
+
+    def _known(self, terms: tuple[str, ...]) -> np.ndarray:
+        if not self.shares:
+            raise NotApplicableError(self.reason)
+        shares = np.array([self.shares[term] for term in terms], dtype=float)  # NaN for None
+        known = shares[:, np.isfinite(shares).all(axis=0)]
+        if not known.size:
+            raise NotApplicableError("the logits of every head are constant along their rows")
+        return known
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a claim about one model may look at.
 
@@ -80,6 +133,8 @@ class Evidence:
         What the model does instead of adding a table; empty where there is one.
     kernel
         Of its positional kernels.
+    logits
+        Of its logits on a text.
     nulls
         Draws by null model; absent where none were asked for.
     scheme
@@ -97,6 +152,7 @@ class Evidence:
     measures: TableMeasures
     no_table: str = ""
     kernel: KernelEvidence = field(default_factory=KernelEvidence)
+    logits: LogitEvidence = field(default_factory=LogitEvidence)
     nulls: Mapping[str, NullDraws] = field(default_factory=dict)
     scheme: str = "unknown"
     init_std: float | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from poslens.claims.evidence import Evidence
+import numpy as np
+
+from poslens.claims.evidence import Evidence, NotApplicableError
 from poslens.geometry.frequencies import pair_frequencies
 
 
@@ -162,3 +164,22 @@ def distance_only(evidence: Evidence, value: float) -> str:  # noqa: ARG001
     """Over how many heads."""
     known = sum(share is not None for share in evidence.kernel.shares)
     return f"the smallest share over {known} heads"
+
+
+def four_terms(evidence: Evidence, value: float) -> str:  # noqa: ARG001
+    """What the article's four terms leave to the products with constants."""
+    try:
+        rest = float(np.median(evidence.logits.of_constants()))
+    except NotApplicableError:
+        return ""
+    return (
+        f"the largest difference, in standard deviations of the logits; beside the four terms, "
+        f"products with constants hold {rest:.0%} of the variance in the median head"
+    )
+
+
+def position_contributes(evidence: Evidence, value: float) -> str:
+    """The heads with most and with least, and on which tokens."""
+    shares = evidence.logits.of_position()
+    span = f"{shares.min():.0%} to {shares.max():.0%} over {shares.size} heads"
+    return f"{value:.0%} of the variance in the median head, {span}; {evidence.logits.tokens}"

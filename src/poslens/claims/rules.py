@@ -149,9 +149,18 @@ def _smallest_share(evidence: Evidence) -> float:
     return float(evidence.kernel.known_shares().min())
 
 
+def _reconstruction_error(evidence: Evidence) -> float:
+    if evidence.logits.error is None:
+        raise NotApplicableError(evidence.logits.reason)
+    return evidence.logits.error
+
+
+def _position_share(evidence: Evidence) -> float:
+    return float(np.median(evidence.logits.of_position()))
+
+
 BLIND = 1e-5  # relative deviation below which attention has not told two orders apart
 
-_BLOCK = "needs the model's logits on text, which this version does not take apart"
 _LAB = "needs models trained side by side; one table does not decide it"
 
 RULES: tuple[Rule, ...] = (
@@ -316,14 +325,22 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "attention.four_terms",
         "6",
-        "The logits are the sum of four content and position terms",
-        needs=_BLOCK,
+        "The logits are a sum of content and position terms",
+        _reconstruction_error,
+        "<=",
+        1e-4,
+        readings.four_terms,
+        of_table=False,
     ),
     Rule(
         "attention.position_contributes",
         "6, 9",
         "Position feeds the attention scores directly",
-        needs=_BLOCK,
+        _position_share,
+        ">=",
+        0.05,
+        readings.position_contributes,
+        of_table=False,
     ),
     Rule(
         "attention.learns_distance",

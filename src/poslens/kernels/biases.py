@@ -7,11 +7,12 @@ import numpy as np
 from poslens.attention import offsets, relative_kernel, relative_picture
 from poslens.axes import HeadOffsets
 from poslens.checkpoints.blocks import HeadBiases
+from poslens.checkpoints.in_attention import alibi_of, buckets_of
 from poslens.checkpoints.rows import position_rows
 from poslens.checkpoints.schemes import Alibi as AlibiRecord
 from poslens.checkpoints.schemes import BucketedBias, RelativeTable
 from poslens.checkpoints.tensors import Tensors
-from poslens.encodings import T5, Alibi, Shaw
+from poslens.encodings import Shaw
 from poslens.kernels.result import Kernels
 
 
@@ -32,8 +33,7 @@ def profile_kernels(
 
 def alibi_profile(record: AlibiRecord, length: int, scale: float) -> HeadOffsets:
     """Return -m_h·|s-t|, times ``scale`` where the bias is scaled along with the logits."""
-    encoding = Alibi(record.heads, symmetric=record.symmetric, max_bias=record.max_bias)
-    profile = encoding.profile(offsets(length, causal=not record.symmetric))
+    profile = alibi_of(record).profile(offsets(length, causal=not record.symmetric))
     return np.asarray(profile * scale if record.scaled else profile)
 
 
@@ -48,12 +48,8 @@ def bucket_profiles(record: BucketedBias, tensors: Tensors, length: int) -> dict
         If its buckets cannot be.
     """
     at = offsets(length, causal=not record.bidirectional)
-    found = {}
-    for layer, name in enumerate(record.tensors):
-        values = position_rows(tensors.read(name), 0, tensors.shown)
-        encoding = T5(values, record.max_distance, causal=not record.bidirectional)
-        found[layer] = encoding.profile(at)
-    return found
+    layers = range(len(record.tensors))
+    return {layer: buckets_of(record, tensors, layer).profile(at) for layer in layers}
 
 
 def shaw_profile(

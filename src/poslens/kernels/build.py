@@ -7,18 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from poslens.axes import HeadOffsets, PairBias, Rows
+from poslens.attention import HeadMeans, at_pairs, offsets
+from poslens.axes import HeadOffsets, Rows
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import (
     AttentionBlock,
     Norm,
-    block_numbers,
     read_biases,
     read_block,
+    require_small,
 )
+from poslens.checkpoints.in_attention import InAttention, in_attention, part_meant
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.schemes import (
-    Acting,
     AddedTable,
     Alibi,
     BucketedBias,
@@ -27,21 +28,18 @@ from poslens.checkpoints.schemes import (
     Rotary,
 )
 from poslens.checkpoints.sources import NamedEncoding, Opened
-from poslens.errors import PosLensError, SourceError
+from poslens.errors import PosLensError
 from poslens.kernels.biases import alibi_profile, bucket_profiles, profile_kernels, shaw_profile
 from poslens.kernels.named import DEFAULT_LENGTH, named_kernels
 from poslens.kernels.order import TOKENS, Positions, order_deviations
 from poslens.kernels.result import Kernels
-from poslens.kernels.rotations import rope_of, rotation_kernels
+from poslens.kernels.rotations import rotation_kernels
 from poslens.kernels.tables import table_kernels
 
 # A kernel of distance alone says at two thousand positions what it says at a hundred thousand.
 MOST_POSITIONS = 2048
 # Profiles of all layers are kept: of eighty layers with sixty-four heads 32 MB.
 MOST_NUMBERS, FEWEST_POSITIONS = 4_000_000, 256
-
-# Without a table the first block is read for one claim alone; of a large model it has 500 MB.
-MOST_READ = 2**24
 
 NO_ORDER = "what its scheme does to tokens is not computed here"
 NO_CONFIG = "needs the model's attention projections; a position table alone does not decide it"
@@ -53,6 +51,7 @@ def kernels_of(
     table: PositionTable | None,
     part: str | None = None,
     seed: int = 0,
+    means: HeadMeans | None = None,
 ) -> Kernels:
     """Return the kernels of a source; where they are not known, only why.
 
@@ -68,12 +67,15 @@ def kernels_of(
         Which stack, where a model has several.
     seed
         Of the tokens and the reordering by which `Kernels.order` is measured.
+    means
+        Mean queries and keys of one layer over a text, from which a rotation's kernel there is
+        then taken.
     """
     if isinstance(opened, NamedEncoding):
         return named_kernels(opened.spec, None if table is None else table.rows)
     if not isinstance(opened, Checkpoint) or opened.config is None or description is None:
         return Kernels(reason=NO_CONFIG)
-    model = _Model(opened, description, part, seed)
+    model = _Model(opened, description, part, seed, means)
     try:
         return model.of_table(table) if table is not None else model.of_schemes()
     except PosLensError as error:
@@ -84,9 +86,14 @@ class _Model:
     """One model's schemes, and its attention blocks where these can be read."""
 
     def __init__(
-        self, checkpoint: Checkpoint, description: Description, part: str | None, seed: int
+        self,
+        checkpoint: Checkpoint,
+        description: Description,
+        part: str | None,
+        seed: int,
+        means: HeadMeans | None,
     ) -> None:
-        self.checkpoint, self.part, self.seed = checkpoint, part, seed
+        self.checkpoint, self.part, self.seed, self.means = checkpoint, part, seed, means
         self.schemes, self.context = description.schemes, description.context
         self.length = min(self.context or DEFAULT_LENGTH, MOST_POSITIONS)
 
@@ -101,7 +108,7 @@ class _Model:
         count = min(TOKENS, table.length)
         positions = Positions(
             table=table.rows[:count],
-            bias=None if beside is None else _pairs(beside, count, causal=block.causal),
+            bias=None if beside is None else at_pairs(beside, count, causal=block.causal),
         )
         content = self._content(count, table)
         return _with_order(found, lambda: order_deviations(block, content, positions, self.seed))
@@ -117,55 +124,35 @@ class _Model:
 
     def _beside(self, block: AttentionBlock, length: int) -> HeadOffsets | None:
         """Return what the first block adds by distance beside a table; None for nothing."""
-        for record in self.schemes:
-            if isinstance(record, BucketedBias) and record.tensors and not record.gated:
-                return bucket_profiles(record, self.checkpoint.tensors, length)[0]
-            if isinstance(record, Alibi):
-                return alibi_profile(record, length, block.scale)
-        return None
+        at = offsets(length, causal=block.causal)
+        return self._in_attention(block.part).profile(at, block.scale)
+
+    def _in_attention(self, part: str | None) -> InAttention:
+        return in_attention(self.checkpoint.tensors, self.schemes, part, 0, self.context)
 
     def of_schemes(self) -> Kernels:
         return _with_order(self._known(), self._order)
 
     def _order(self) -> tuple[float, float] | None:
         """Measure what the first block's attention knows of order; None where nothing acts."""
-        part = self._meant_part()
-        self._require_small(part)
+        part = part_meant(self.schemes, self.part)
+        require_small(self.checkpoint, part)
         block = self._block(part=part)
-        for record in self.schemes:
-            positions = self._acting(record, block)
-            if positions is not None:
-                content = self._content(TOKENS, None, _width(block))
-                return order_deviations(block, content, positions, self.seed)
-        return None
+        positions = self._positions(block)
+        if positions is None:
+            return None
+        content = self._content(TOKENS, None, _width(block))
+        return order_deviations(block, content, positions, self.seed)
 
-    def _require_small(self, part: str | None) -> None:
-        """Require a block that is not too much to read, perhaps from afar, for one claim.
-
-        Raises
-        ------
-        SourceError
-            If its projections are larger.
-        """
-        numbers = block_numbers(self.checkpoint, part)
-        if numbers > MOST_READ:
-            raise SourceError(
-                "the first attention block is not read for this",
-                expected=f"projections of at most {MOST_READ:,} numbers",
-                got=f"{numbers:,}",
-            )
-
-    def _acting(self, record: Acting, block: AttentionBlock) -> Positions | None:
-        if isinstance(record, Rotary) and 0 in record.layers:
-            rope, at = rope_of(record, self.context), np.arange(TOKENS)
+    def _positions(self, block: AttentionBlock) -> Positions | None:
+        found, at = self._in_attention(block.part), np.arange(TOKENS)
+        if found.rope is not None:
+            rope = found.rope
             return Positions(rotation=lambda vectors: rope.rotate(vectors, at))
-        if isinstance(record, Alibi):
-            profile, causal = alibi_profile(record, TOKENS, block.scale), not record.symmetric
-            return Positions(bias=_pairs(profile, TOKENS, causal=causal))
-        if isinstance(record, BucketedBias) and self._meant(record):
-            profile = bucket_profiles(record, self.checkpoint.tensors, TOKENS)[0]
-            return Positions(bias=_pairs(profile, TOKENS, causal=not record.bidirectional))
-        return None
+        profile = found.profile(offsets(TOKENS, causal=block.causal), block.scale)
+        if profile is None:
+            return None
+        return Positions(bias=at_pairs(profile, TOKENS, causal=block.causal))
 
     def _known(self) -> Kernels:
         rotations = [one for one in self.schemes if isinstance(one, Rotary)]
@@ -201,7 +188,7 @@ class _Model:
         except PosLensError as error:
             reason = str(error)
         length = self._length(len(turned) * rotations[0].query_heads)
-        return rotation_kernels(rotations, layers, length, self.context, reason)
+        return rotation_kernels(rotations, layers, length, self.context, reason, self.means)
 
     def _shaw(self, record: RelativeTable) -> Kernels:
         tensors, count = self.checkpoint.tensors, len(record.tensors)
@@ -230,11 +217,6 @@ class _Model:
     def _meant(self, record: BucketedBias) -> bool:
         return bool(record.tensors) and not record.gated and self.part in (None, record.part)
 
-    def _meant_part(self) -> str | None:
-        """The stack whose kernels are taken: the first that has buckets, if none was chosen."""
-        meant = (r for r in self.schemes if isinstance(r, BucketedBias) and self._meant(r))
-        return self.part or next((record.part for record in meant), None)
-
     def _scale(self) -> float:
         """What the first block's logits are multiplied by, with no matrix read for it."""
         return read_biases(self.checkpoint, self.part).scale
@@ -258,10 +240,3 @@ def _width(block: AttentionBlock) -> int:
     if first is None:
         return int(block.queries.shape[1])
     return int(first.scale.size if isinstance(first, Norm) else first.weight.shape[0])
-
-
-def _pairs(profile: HeadOffsets, count: int, *, causal: bool) -> PairBias:
-    """A bias by offset at every pair of the first positions; after a causal query, that at 0."""
-    zero = profile.shape[1] - 1 if causal else (profile.shape[1] - 1) // 2
-    offset = np.arange(count) - np.arange(count)[:, None]
-    return np.asarray(profile[:, np.minimum(offset, 0 if causal else count) + zero])

@@ -84,17 +84,7 @@ def attend(
 ) -> Float[np.ndarray, "position dim"]:
     """Return the output of a block's attention, every token seeing every other."""
     rows = content if positions.table is None else content + positions.table
-    seen = block.block_input(rows)
-    queries, keys, values = (
-        _projected(block, seen, weight, bias)
-        for weight, bias in (
-            (block.queries, block.query_bias),
-            (block.keys, block.key_bias),
-            (block.values, block.value_bias),
-        )
-    )
-    queries = queries if block.query_norm is None else block.query_norm(queries)
-    keys = keys if block.key_norm is None else block.key_norm(keys)
+    queries, keys, values = block.vectors(rows)
     if positions.rotation is not None:
         queries, keys = positions.rotation(queries), positions.rotation(keys)
     keys, values = (np.repeat(one, block.shared_by, axis=0) for one in (keys, values))
@@ -105,13 +95,3 @@ def attend(
         logits = block.soft_cap * np.tanh(logits / block.soft_cap)
     mixed = scipy.special.softmax(logits, axis=-1) @ values
     return np.asarray(np.einsum("htk,hkd->td", mixed, block.output, optimize=True))
-
-
-def _projected(
-    block: AttentionBlock,
-    seen: Rows,
-    weight: Float[np.ndarray, "some_head dim d_head"],
-    bias: Float[np.ndarray, "some_head d_head"],
-) -> Vectors:
-    vectors = np.einsum("td,hdk->htk", seen, weight, optimize=True) + bias[:, None]
-    return np.asarray(vectors if block.clip is None else np.clip(vectors, -block.clip, block.clip))

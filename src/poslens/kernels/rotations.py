@@ -1,4 +1,4 @@
-"""Kernels of RoPE: q̄ᵀ R(s-t) k̄, from the biases of queries and keys where a model has them."""
+"""Kernels of RoPE: q̄ᵀ R(s-t) k̄, from means over a text, or else from biases of queries and keys."""
 
 from __future__ import annotations
 
@@ -6,34 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from poslens.attention import Bands, offsets, rope_bands
+from poslens.attention import Bands, HeadMeans, offsets, rope_bands
 from poslens.axes import HeadVector, PerPlane
 from poslens.checkpoints.blocks import HeadBiases
+from poslens.checkpoints.in_attention import rope_of
 from poslens.checkpoints.schemes import Rotary
 from poslens.encodings import Rope
-from poslens.encodings.rope_config import scaling_from
 from poslens.errors import SettingError
 from poslens.kernels.biases import profile_kernels
 from poslens.kernels.result import Kernels
 
+FROM_BIASES = "from the biases of queries and keys"
 NO_MEANS = "the model has no biases of queries and keys, and their means need text"
-
-
-def rope_of(record: Rotary, context: int | None) -> Rope:
-    """Return the encoding that a description's record names.
-
-    Raises
-    ------
-    SettingError
-        If its scaling is unknown here, or keeps its factors in a tensor.
-    """
-    return Rope(
-        head_dim=record.head_dim,
-        base=record.base,
-        rotary_dim=record.rotary_dim,
-        pairing=record.pairing,
-        scaling=scaling_from(record.scaling, context),
-    )
 
 
 def wavelengths_of(rope: Rope, length: int | None) -> PerPlane:
@@ -68,8 +52,9 @@ def rotation_kernels(
     length: int,
     context: int | None,
     reason: str,
+    means: HeadMeans | None = None,
 ) -> Kernels:
-    """Return wavelengths of every rotation, and the kernels of the first from its layers' biases.
+    """Return wavelengths of every rotation, and kernels from mean queries and keys or from biases.
 
     Parameters
     ----------
@@ -84,31 +69,54 @@ def rotation_kernels(
         The longest sequence that the config names.
     reason
         Why there are no layers.
+    means
+        Of one layer, over a text, in place of its biases.
     """
     named: list[tuple[str, PerPlane]] = []
-    first: Rope | None = None  # the one that the layers are turned by
-    for index, record in enumerate(records):
+    ropes: dict[int, Rope] = {}  # by layer
+    unscaled = ""
+    for record in records:
         try:
             rope = rope_of(record, context)
         except SettingError as error:
-            reason = reason or str(error)
+            unscaled = unscaled or str(error)
             continue
-        first = rope if index == 0 else first
+        ropes |= dict.fromkeys(record.layers, rope)
         named.append((f"base {record.base:.10g}", wavelengths_of(rope, context)))
     known = Kernels(relative=True, wavelengths=tuple(named), context=context)
-    if not layers or first is None:
-        return replace(known, reason=reason)
-    if any(layer.normalised for layer in layers):
-        return replace(known, reason="queries and keys are normalised; their means need text")
-    if not all(layer.exist for layer in layers):
-        return replace(known, reason=NO_MEANS)
-    causal = layers[0].causal
+    reason = reason or _unknown(layers)
+    found: dict[int, HeadBiases | HeadMeans] = {}
+    if not reason:
+        found = {one.layer: one for one in layers if one.layer in ropes}
+    if means is not None and means.layer in ropes:
+        found = {means.layer: means, **{k: v for k, v in found.items() if k != means.layer}}
+    if not found:
+        return replace(known, reason=unscaled or reason)
+    causal = next(iter(found.values())).causal
     at = offsets(length, causal=causal)
-    bands = [bands_of(first, one.queries, one.keys, one.scale) for one in layers]
-    found = profile_kernels(
-        {layer.layer: band.profile(at) for layer, band in zip(layers, bands, strict=True)},
+    bands = {
+        layer: bands_of(ropes[layer], one.queries, one.keys, one.scale)
+        for layer, one in sorted(found.items())
+    }
+    kernels = profile_kernels(
+        {layer: band.profile(at) for layer, band in bands.items()},
         causal=causal,
         context=context,
-        note="from the biases of queries and keys, in place of means over text",
+        note=_note(found, means),
     )
-    return replace(found, wavelengths=known.wavelengths, bands=bands[0])
+    return replace(kernels, wavelengths=known.wavelengths, bands=next(iter(bands.values())))
+
+
+def _unknown(layers: list[HeadBiases]) -> str:
+    """Return why biases do not stand for means; '' where they do."""
+    if any(layer.normalised for layer in layers):
+        return "queries and keys are normalised; their means need text"
+    return "" if all(layer.exist for layer in layers) else NO_MEANS
+
+
+def _note(found: dict[int, HeadBiases | HeadMeans], means: HeadMeans | None) -> str:
+    if means is None or found.get(means.layer) is not means:
+        return f"{FROM_BIASES}, in place of means over text"
+    if len(found) == 1:
+        return f"from {means.origin}"
+    return f"layer {means.layer} from {means.origin}; the others {FROM_BIASES}"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from poslens.claims.claim import Claim, Verdict
 from poslens.report import words
-from poslens.study import PROFILES, Study
+from poslens.study import PROFILES, LayerStudy, Study
 
 Scalar: TypeAlias = float | int | str | None
 
@@ -49,13 +49,13 @@ def _known(name: str | None) -> str:
     return words.NOTHING if name in (None, "", "unknown") else words.visible(name)
 
 
-def claims(studies: Sequence[Study]) -> dict[str, tuple[Claim | None, ...]]:
+def claims(studies: Sequence[Study | LayerStudy]) -> dict[str, tuple[Claim | None, ...]]:
     """Return every claim by its id, in the article's order: one for each study that has it."""
     found = [{claim.id: claim for claim in study.claims} for study in studies]
     return {name: tuple(record.get(name) for record in found) for name in ordered_names(found)}
 
 
-def tested(studies: Sequence[Study]) -> dict[str, tuple[Claim | None, ...]]:
+def tested(studies: Sequence[Study | LayerStudy]) -> dict[str, tuple[Claim | None, ...]]:
     """Return the claims that apply to one study at least."""
     return {name: row for name, row in claims(studies).items() if any(map(applies, row))}
 

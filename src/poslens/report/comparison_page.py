@@ -74,7 +74,7 @@ def claims_table(studies: Sequence[Study], labels: Sequence[str]) -> str:
     for name, row in aligned.tested(studies).items():
         statement = next(claim.statement for claim in row if claim is not None)
         bar = aligned.shared_bar(row)
-        shown = html.breakable(sections.text(name).replace(".", ".<wbr>"))
+        shown = sections.breakable(sections.text(name).replace(".", ".<wbr>"))
         head = f'<code class="id">{shown}</code> {_bar(bar)}'
         rows.append(_row(statement, head, [_claim(claim, bar) for claim in row]))
     return _table("claims", labels, {"": about, "Claim": rows})
@@ -144,7 +144,7 @@ def _row(name: str, below: str, cells: Sequence[str]) -> str:
 def _table(named: str, labels: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
     """A table with a column for each source, which scrolls sideways where it is too wide."""
     head = "".join(
-        f'<th scope="col">{html.breakable(sections.text(label))}</th>' for label in labels
+        f'<th scope="col">{sections.breakable(sections.text(label))}</th>' for label in labels
     )
     bodies = ""
     for title, rows in groups.items():

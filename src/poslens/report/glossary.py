@@ -15,6 +15,8 @@ GROUPS: Mapping[str, str] = {
     "probe": "Probes",
     "tokens": "Beside the tokens",
     "kernel": "Positional kernel",
+    "attention": "Attention logits",
+    "hidden": "Hidden states",
 }
 
 MEANINGS: Mapping[str, str] = {
@@ -63,6 +65,22 @@ MEANINGS: Mapping[str, str] = {
     "kernel.wavelength": "positions in which a plane of the rotation turns once",
     "kernel.band_energy": "what each plane adds to the variance of the logits, by head",
     "kernel.context": "positions of the longest text that the model takes",
+    "attention.share.content_content": "share of what varies along a row of logits that comes from "
+    "content alone, by layer and head",
+    "attention.share.position_position": "the same from position alone",
+    "attention.share.content_position": "the same from the query's content and the key's position",
+    "attention.share.position_content": "the same from the query's position and the key's content",
+    "attention.share.bias": "the same from biases and other constant parts",
+    "attention.reconstruction_error": "largest difference of the terms' sum from a logit ÷ "
+    "standard deviation of the logits",
+    "hidden.share.pos": "share of the variance that position alone holds, by layer",
+    "hidden.share.ctx": "the same of the text that is read",
+    "hidden.share.resid": "the same of what neither explains",
+    "hidden.stable_rank": "total variance of the position part ÷ that of its first component, "
+    "by layer",
+    "hidden.relative_norm": "spectral norm of the position part ÷ that of mean, position and text, "
+    "by layer",
+    "hidden.incoherence": "largest |cosine| of a position part and a text part, by layer",
 }
 
 # Shown as figures; a list of a thousand numbers says nothing in a table.
@@ -75,5 +93,16 @@ DRAWN = frozenset(
         "kernel.distance_part",
         "kernel.wavelength",
         "kernel.band_energy",
+        "attention.share.content_content",
+        "attention.share.position_position",
+        "attention.share.content_position",
+        "attention.share.position_content",
+        "attention.share.bias",
+        "hidden.share.pos",
+        "hidden.share.ctx",
+        "hidden.share.resid",
+        "hidden.stable_rank",
+        "hidden.relative_norm",
+        "hidden.incoherence",
     }
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -18,7 +17,7 @@ import numpy as np
 from poslens._version import __version__
 from poslens.claims.claim import Verdict
 from poslens.files import written_whole
-from poslens.report import sections, words
+from poslens.report import by_layer, sections, words
 from poslens.study import Study
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def page(study: Study) -> str:
         title=words.short_name(study),
         facts=sections.facts(study),
         summary=sections.summary(study),
-        claims=sections.claims(study),
+        claims=sections.claims(study) + by_layer.section(study),
         measures=sections.measures(study),
         provenance=sections.provenance(study),
     )
@@ -93,7 +92,7 @@ def assembled(figures: Sequence[Figure], *, title: str, **parts: str) -> str:
         version=escape(__version__),
         title=escape(title),
         style=_packaged("page.css"),
-        heading=breakable(escape(title)),
+        heading=sections.breakable(escape(title)),
         figures="\n".join(_figure(figure.name, figure) for figure in figures),
         data=in_script(drawn),
         plotly=plotly,
@@ -101,14 +100,11 @@ def assembled(figures: Sequence[Figure], *, title: str, **parts: str) -> str:
     )
 
 
-def breakable(name: str) -> str:
-    """Return a name that a narrow screen may break after its separators, rather than anywhere."""
-    return re.sub(r"([/,:_])(?=\w)", r"\1<wbr>", name)
-
-
 def _unbroken(text: str) -> str:
-    """A sentence whose numbers stay with their signs: 12 %, k = 8."""
-    return text.replace(" %", "&nbsp;%").replace(" = ", "&nbsp;=&nbsp;")
+    """A sentence whose numbers stay with their signs, 12 % or k = 8, and terms in one piece."""
+    for sign in (" = ", " · "):
+        text = text.replace(sign, sign.replace(" ", "&nbsp;"))
+    return text.replace(" %", "&nbsp;%")
 
 
 def _figure(name: str, figure: Any) -> str:
@@ -210,6 +206,12 @@ def notebook_html(study: Study) -> str:
     )
     aside = f"<p><small>Not applicable: {reasons}.</small></p>" if reasons else ""
     facts = " · ".join(escape(fact) for fact in words.table_facts(study))
+    layers = "".join(
+        f"<li>{sections.text(name)}: {sections.text(told)}</li>"
+        for name, told in by_layer.said(study).items()
+    )
+    if layers:
+        aside += f"<p><strong>{by_layer.TITLE}</strong></p><ul>{layers}</ul>"
     return (
         f'<div class="poslens"><style>{NOTEBOOK_STYLE}</style>'
         f"<p><strong>{sections.text(words.table_title(study))}</strong><br>"

@@ -71,7 +71,13 @@
     // A finger that drags across a flat figure scrolls the page; the path is turned instead.
     if (touch.matches && !layout.scene) layout.dragmode = false;
     if (printing) Object.assign(layout, { width: 680, autosize: false });
-    return Plotly.react(figure.id, data, layout, CONFIG);
+    // A slider stays where the reader left it.
+    const slider = layout.sliders && layout.sliders[0];
+    const before = document.getElementById(figure.id).layout;
+    if (!slider || !before) return Plotly.react(figure.id, data, layout, CONFIG);
+    slider.active = before.sliders[0].active;
+    return Plotly.react(figure.id, data, layout, CONFIG)
+      .then(() => Plotly.update(figure.id, ...slider.steps[slider.active].args));
   };
 
   const drawAll = async () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from poslens.claims.claim import Claim, Verdict
@@ -15,6 +16,11 @@ _COLUMNS = ("Verdict", "Claim", "Value", "Bar", "95 % interval", "Null model")
 def text(value: object) -> str:
     """Return data as HTML text: visible characters only, with markup escaped."""
     return escape(words.visible(value), quote=True)
+
+
+def breakable(name: str) -> str:
+    """Return a name that a narrow screen may break after its separators, rather than anywhere."""
+    return re.sub(r"([/,:_])(?=\w)", r"\1<wbr>", name)
 
 
 def verdict_class(said: Verdict) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from poslens.claims.claim import Claim, Verdict
-from poslens.report import lines, words
+from poslens.report import by_layer, lines, words
 from poslens.study import Study
 
 WIDTH = 80
@@ -20,6 +20,7 @@ _NOTE_LINES = 3
 _NAME_LINES = 12
 _TITLE_LINES = 2
 _RECOGNISED_LINES = 6
+_LAYER_LINES = 4
 
 
 def claims_table(study: Study) -> RenderableType:
@@ -27,7 +28,7 @@ def claims_table(study: Study) -> RenderableType:
 
     Each tested claim takes one line (verdict, claim, value, bar, interval) and a dim reading: the
     null model with its p-value, and what the value means. Claims that do not apply follow, by
-    their reason.
+    their reason; and where layers were studied, a line for each claim: in which of them it holds.
     """
     return _ClaimsTable(study)
 
@@ -60,6 +61,7 @@ def _lines(study: Study, width: int) -> Iterator[Text]:
             yield _claim_line(columns, claim)
             yield from _reading(claim, width)
     yield from _inapplicable(study, width)
+    yield from _by_layer(study, width)
 
 
 def _header(study: Study, width: int) -> Iterator[Text]:
@@ -144,3 +146,20 @@ def _inapplicable(study: Study, width: int) -> Iterator[Text]:
         names = ", ".join(words.visible(claim.id) for claim in claims)
         yield from lines.wrapped(names, width, _INDENT, _NAME_LINES, "")
         yield from lines.wrapped(words.visible(reason), width, 2 * _INDENT, _NOTE_LINES, "dim")
+
+
+def _by_layer(study: Study, width: int) -> Iterator[Text]:
+    told = by_layer.said(study)
+    if not told:
+        return
+    yield Text()
+    what = f"{by_layer.TITLE.lower()}, on what position sets in the hidden states"
+    yield from lines.wrapped(what, width, 0, 2, "dim")
+    yield Text("─" * width, "dim", no_wrap=True)
+    longest = max(cell_len(words.visible(name)) for name in told)
+    size = min(longest, _LONGEST_ID, width // 2)
+    for name, sentence in told.items():
+        shown = lines.fitted(words.visible(name), size) + "  "
+        for line in lines.wrapped(sentence, width, size + 2, _LAYER_LINES, ""):
+            yield Text(shown + line.plain[size + 2 :], no_wrap=True)
+            shown = " " * (size + 2)

@@ -14,13 +14,15 @@ from poslens.checkpoints.blocks.block import (
     Norm,
     Step,
 )
-from poslens.checkpoints.blocks.read import block_numbers, read_biases, read_block
+from poslens.checkpoints.blocks.embedding import Embedding, read_embedding
+from poslens.checkpoints.blocks.read import block_numbers, read_biases, read_block, require_small
 from poslens.checkpoints.blocks.table import BLOCKS
 
 __all__ = [
     "BLOCKS",
     "AttentionBlock",
     "Biases",
+    "Embedding",
     "HeadBiases",
     "HeadNorm",
     "Linear",
@@ -29,4 +31,6 @@ __all__ = [
     "block_numbers",
     "read_biases",
     "read_block",
+    "read_embedding",
+    "require_small",
 ]

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from poslens.axes import PerDim
+from poslens.axes import Keys, PerDim, Queries
 
 Bias: TypeAlias = Literal["query", "key", "value", "output"]
 Biases: TypeAlias = frozenset[Bias]
@@ -184,6 +184,29 @@ class AttentionBlock:
         for step in self.path:
             rows = step(rows)
         return rows
+
+    def vectors(self, rows: Float[np.ndarray, "position width"]) -> tuple[Queries, Keys, Keys]:
+        """Return queries, keys and values of rows of the embedding or the residual stream.
+
+        Cut off and normalised where the model does so; not yet rotated or scaled. Shapes (head,
+        position, d_head) and twice (key_head, position, d_head).
+        """
+        seen = self.block_input(rows)
+        queries, keys, values = (
+            self._cut_off(np.einsum("td,hdk->htk", seen, weight, optimize=True) + bias[:, None])
+            for weight, bias in (
+                (self.queries, self.query_bias),
+                (self.keys, self.key_bias),
+                (self.values, self.value_bias),
+            )
+        )
+        queries = queries if self.query_norm is None else self.query_norm(queries)
+        keys = keys if self.key_norm is None else self.key_norm(keys)
+        return queries, keys, values
+
+    def _cut_off(self, vectors: HeadVectors) -> HeadVectors:
+        cut = vectors if self.clip is None else np.clip(vectors, -self.clip, self.clip)
+        return np.asarray(cut)
 
 
 @dataclass(frozen=True, eq=False)

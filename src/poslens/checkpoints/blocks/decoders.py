@@ -50,9 +50,13 @@ OPENAI_GPT = BlockEntry(
     sizes=plain(768, 12, 12),
     layouts=(fused(f"{_LAYER}attn.", "c_attn", "c_proj", concatenated, transposed=True),),
     prefixes=("", "transformer."),
+    tokens=("tokens_embed.weight",),
 )
 GPT2 = replace(
-    OPENAI_GPT, before=always(NormEntry((f"{_LAYER}ln_1",), _EPSILON)), scale=_gpt2_scale
+    OPENAI_GPT,
+    before=always(NormEntry((f"{_LAYER}ln_1",), _EPSILON)),
+    scale=_gpt2_scale,
+    tokens=("wte.weight",),
 )
 
 
@@ -83,6 +87,7 @@ CTRL = BlockEntry(
     prefixes=("", "transformer."),
     before=always(NormEntry((f"{_LAYER}layernorm1",), Epsilon(1e-6))),
     token_factor=root_of_width(),
+    tokens=("w.weight",),
 )
 
 
@@ -106,6 +111,7 @@ OPT = BlockEntry(
     before=_opt_before,
     biases=have_if("enable_bias", True),
     token_projection=_opt_tokens,
+    tokens=("embed_tokens.weight",),
 )
 BIOGPT = BlockEntry(
     sizes=plain(1024, 16, 24),
@@ -113,6 +119,7 @@ BIOGPT = BlockEntry(
     prefixes=("", "biogpt."),
     before=always(NormEntry((f"{_LAYERS}self_attn_layer_norm",), Epsilon(1e-5))),
     token_factor=root_of_width("scale_embedding"),
+    tokens=OPT.tokens,
 )
 XGLM = replace(
     BIOGPT,
@@ -154,6 +161,7 @@ BLOOM = BlockEntry(
     prefixes=("", "transformer."),
     embedding=always(NormEntry(("word_embeddings_layernorm",), _EPSILON)),
     before=always(NormEntry((f"{_LAYER}input_layernorm",), _EPSILON)),
+    tokens=("word_embeddings.weight",),
 )
 
 
@@ -203,6 +211,7 @@ MPT = BlockEntry(
     before=always(NormEntry(("blocks.{layer}.norm_1",), _EPSILON, bias=False)),
     biases=have(NONE),
     scale=_mpt_scale,
+    tokens=GPT2.tokens,
     clip=_mpt_clip,
     refused=_mpt_refused,
 )

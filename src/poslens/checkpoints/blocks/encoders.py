@@ -33,6 +33,8 @@ from poslens.checkpoints.families import rotary
 _LAYER = "encoder.layer.{layer}.attention."
 _EPSILON = Epsilon(1e-12, ("layer_norm_eps",))
 _EMBEDDING_NORM = NormEntry(("embeddings.LayerNorm",), _EPSILON)
+_WORDS = ("embeddings.word_embeddings.weight",)
+_TYPES = ("embeddings.token_type_embeddings.weight",)
 
 
 BASE = plain(768, 12, 12)
@@ -57,6 +59,8 @@ BERT = BlockEntry(
     prefixes=("", "bert."),
     embedding=always(_EMBEDDING_NORM),
     causal=is_decoder,
+    tokens=_WORDS,
+    types=lambda _: _TYPES,
 )
 ROBERTA = replace(BERT, prefixes=("", "roberta."))
 LONGFORMER = replace(BERT, prefixes=("", "longformer."), causal=bidirectional)
@@ -103,12 +107,14 @@ DISTILBERT = BlockEntry(
     prefixes=("", "distilbert."),
     embedding=always(NormEntry(("embeddings.LayerNorm",), Epsilon(1e-12))),
     causal=bidirectional,
+    tokens=_WORDS,
 )
 MPNET = replace(
     BERT,
     layouts=(linear(f"{_LAYER}attn.", "q", "k", "v", "o"),),
     prefixes=("", "mpnet."),
     causal=bidirectional,
+    types=lambda _: (),
 )
 
 
@@ -132,6 +138,8 @@ ALBERT = BlockEntry(
     embedding=always(_EMBEDDING_NORM, LinearEntry("encoder.embedding_hidden_mapping_in")),
     embedding_width=_embedding_size(128),
     causal=bidirectional,
+    tokens=_WORDS,
+    types=lambda _: _TYPES,
     place=_albert_group,
 )
 
@@ -159,6 +167,10 @@ def _deberta_embedding(config: Config, dim: int) -> Steps:
     return (projection, norm) if narrower else (norm,)
 
 
+def _deberta_types(config: Config) -> tuple[str, ...]:
+    return _TYPES if config.integer("type_vocab_size", 0) > 0 else ()
+
+
 def _talking_heads(config: Config) -> str:
     return "heads whose logits are mixed" if config.switch("talking_head", False) else ""
 
@@ -179,6 +191,8 @@ DEBERTA = BlockEntry(
     biases=have(ALL - {"key"}),
     scale=_deberta_scale,
     causal=bidirectional,
+    tokens=_WORDS,
+    types=_deberta_types,
     refused=_talking_heads,
 )
 DEBERTA_V2 = replace(
@@ -210,6 +224,7 @@ ESM = replace(
     embedding=_esm_embedding,
     before=always(NormEntry((f"{_LAYER}LayerNorm",), _EPSILON)),
     token_factor=_esm_factor,
+    types=lambda _: (),
 )
 
 
@@ -231,6 +246,7 @@ MODERNBERT = BlockEntry(
     before=_modernbert_before,
     biases=have_if("attention_bias", False),
     causal=bidirectional,
+    tokens=("embeddings.tok_embeddings.weight",),
 )
 NOMIC_BERT = BlockEntry(
     sizes=rotary.NOMIC_BERT.sizes,
@@ -247,6 +263,8 @@ NOMIC_BERT = BlockEntry(
     ),
     biases=have(NONE),
     causal=bidirectional,
+    tokens=_WORDS,
+    types=lambda _: _TYPES,
 )
 XLM = BlockEntry(
     sizes=replace(
@@ -259,12 +277,23 @@ XLM = BlockEntry(
     prefixes=("", "transformer."),
     embedding=always(NormEntry(("layer_norm_emb",), _EPSILON)),
     causal=lambda config: config.switch("causal", False),
+    tokens=("embeddings.weight",),
 )
+
+BERT_GENERATION = replace(BERT, sizes=plain(1024, 16, 24), types=lambda _: ())
+
+
+def _ernie_types(config: Config) -> tuple[str, ...]:
+    tasks = ("embeddings.task_type_embeddings.weight",)
+    return _TYPES + (tasks if config.switch("use_task_id", False) else ())
+
+
+ERNIE = replace(BERT, prefixes=("", "ernie."), types=_ernie_types)
 
 BLOCKS: dict[str, tuple[BlockEntry, ...]] = {
     "albert": (ALBERT,),
     "bert": (BERT,),
-    "bert-generation": (replace(BERT, sizes=plain(1024, 16, 24)),),
+    "bert-generation": (BERT_GENERATION,),
     "big_bird": (BIG_BIRD,),
     "camembert": (ROBERTA,),
     "data2vec-text": (replace(BERT, prefixes=("", "data2vec_text.")),),
@@ -272,7 +301,7 @@ BLOCKS: dict[str, tuple[BlockEntry, ...]] = {
     "deberta-v2": (DEBERTA_V2,),
     "distilbert": (DISTILBERT,),
     "electra": (ELECTRA,),
-    "ernie": (replace(BERT, prefixes=("", "ernie.")),),
+    "ernie": (ERNIE,),
     "esm": (ESM,),
     "longformer": (LONGFORMER,),
     "modernbert": (MODERNBERT,),

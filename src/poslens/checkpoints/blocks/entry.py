@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from poslens.checkpoints.blocks.block import Biases
 from poslens.checkpoints.blocks.projections import Layout
+from poslens.checkpoints.blocks.reader import Spellings
 from poslens.checkpoints.blocks.steps import HeadNormEntry, LinearEntry, StepEntry
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families.sizes import Sizes
@@ -134,6 +135,11 @@ class BlockEntry:
     token_projection
         From the config and the dimensions, what token vectors alone are projected by, and from
         which width.
+    tokens
+        The token table, under the names that it has had; none where the model reads no tokens.
+    types
+        From the config, the tables of which row 0 is added to every token that is not said to be
+        of another type.
     head_norms
         From the config and the layer, the norms of queries and keys.
     soft_cap, clip
@@ -158,6 +164,8 @@ class BlockEntry:
     embedding_width: Callable[[Config, int], int] = lambda _, dim: dim
     token_factor: Callable[[Config, int], float] = lambda _, __: 1.0
     token_projection: Callable[[Config, int], tuple[int, LinearEntry] | None] = lambda _, __: None
+    tokens: Spellings = ()
+    types: Callable[[Config], Spellings] = lambda _: ()
     head_norms: Callable[[Config, int], HeadNormEntry | None] = lambda _, __: None
     soft_cap: Callable[[Config], float | None] = lambda _: None
     clip: Callable[[Config], float | None] = lambda _: None

@@ -66,6 +66,7 @@ LLAMA = BlockEntry(
     prefixes=("", "model."),
     before=_before(_rms(1e-6)),
     biases=have_if("attention_bias", False),
+    tokens=("embed_tokens.weight",),
 )
 MISTRAL = replace(LLAMA, sizes=_sizes("mistral"), biases=have(NONE))
 MIXTRAL = replace(LLAMA, sizes=_sizes("mixtral"), before=_before(_rms(1e-5)), biases=have(NONE))
@@ -235,6 +236,7 @@ GPT_NEOX = BlockEntry(
     prefixes=("", "gpt_neox."),
     before=always(NormEntry(_INPUT_NORM, _LN)),
     biases=have_if("attention_bias", True),
+    tokens=("embed_in.weight",),
 )
 
 

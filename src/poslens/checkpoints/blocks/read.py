@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 
 from poslens.checkpoints.blocks.block import AttentionBlock, HeadBiases, Linear, Step
-from poslens.checkpoints.blocks.entry import BlockEntry, Steps
+from poslens.checkpoints.blocks.entry import Steps
+from poslens.checkpoints.blocks.found import Found, find_block
 from poslens.checkpoints.blocks.layouts import (
     bias_by_head,
     inputs_by_head,
     outputs_by_head,
     query_outputs,
 )
-from poslens.checkpoints.blocks.projections import Layout
-from poslens.checkpoints.blocks.reader import Reader, full_name
+from poslens.checkpoints.blocks.reader import Reader
 from poslens.checkpoints.blocks.steps import LinearEntry
-from poslens.checkpoints.blocks.table import BLOCKS, NO_BLOCK
-from poslens.checkpoints.config import Config
 from poslens.checkpoints.families.sizes import Heads
 from poslens.checkpoints.opening import Checkpoint
-from poslens.checkpoints.tensors import Tensors, listed
-from poslens.errors import SourceError, quoted
+from poslens.checkpoints.tensors import Tensors
+from poslens.errors import SourceError
 
-LOST = "measure the table alone: kernel.* and attention.* need this block"
+# Numbers of a block that is read for a claim by the way; of a large model it has 500 MB.
+MOST_READ = 2**24
 
 
 def read_block(checkpoint: Checkpoint, part: str | None = None, layer: int = 0) -> AttentionBlock:
@@ -55,7 +51,7 @@ def read_block(checkpoint: Checkpoint, part: str | None = None, layer: int = 0) 
         If there is no config, its family is not known here, it does not describe the tensors
         that are there, several parts are there and none is chosen, or the layer is not there.
     """
-    found, heads = _found(checkpoint, part, layer)
+    found, heads = find_block(checkpoint, part, layer)
     return _read(checkpoint.tensors, found, heads, layer)
 
 
@@ -72,7 +68,7 @@ def read_biases(checkpoint: Checkpoint, part: str | None = None, layer: int = 0)
     SourceError
         As `read_block`.
     """
-    found, heads = _found(checkpoint, part, layer)
+    found, heads = find_block(checkpoint, part, layer)
     entry, config = found.entry, found.config
     reader = Reader(checkpoint.tensors, config, found.prefix, entry.place(config, layer))
     biased = entry.biases(config, layer)
@@ -102,111 +98,35 @@ def block_numbers(checkpoint: Checkpoint, part: str | None = None) -> int:
     SourceError
         As `read_block`.
     """
-    found, heads = _found(checkpoint, part, 0)
+    found, heads = find_block(checkpoint, part, 0)
     sizes = found.entry.sizes
     width = found.config.count(sizes.width, *sizes.width_keys)
     return 2 * width * (heads.query + heads.key) * heads.head_dim
 
 
-def _found(checkpoint: Checkpoint, part: str | None, layer: int) -> tuple[_Found, Heads]:
-    """Return where a model keeps its blocks, and their heads, once the layer is known to be one."""
-    config, tensors = checkpoint.config, checkpoint.tensors
-    if config is None:
+def require_small(checkpoint: Checkpoint, part: str | None = None) -> None:
+    """Require a block that is not too much to read, perhaps from afar, where nobody asked for it.
+
+    Parameters
+    ----------
+    checkpoint, part
+        As in `read_block`.
+
+    Raises
+    ------
+    SourceError
+        If its projections are larger than `MOST_READ`; and as `read_block`.
+    """
+    numbers = block_numbers(checkpoint, part)
+    if numbers > MOST_READ:
         raise SourceError(
-            f"cannot read the attention of {quoted(checkpoint.uri)}",
-            expected="a config that says how its weights are laid out",
-            got="weights without one",
-            remedy="give a model folder with config.json",
+            "the first attention block is not read for this",
+            expected=f"projections of at most {MOST_READ:,} numbers",
+            got=f"{numbers:,}",
         )
-    found = _choose(tensors, config, part, checkpoint.uri)
-    heads = found.entry.sizes.read(found.config)
-    if not 0 <= layer < heads.layers:
-        raise SourceError(
-            f"no layer {layer} in {quoted(checkpoint.uri)}",
-            expected=f"a layer from 0 to {heads.layers - 1}",
-            got=f"{layer}",
-            remedy="choose one of these",
-        )
-    refused = found.entry.refused(found.config)
-    if refused:
-        raise _unread(config, refused)
-    return found, heads
 
 
-@dataclass(frozen=True)
-class _Found:
-    """One part of a model that a container holds."""
-
-    family: str
-    entry: BlockEntry
-    layout: Layout
-    prefix: str
-    config: Config
-
-
-def _choose(tensors: Tensors, config: Config, part: str | None, uri: str) -> _Found:
-    family = config.text("model_type")
-    if family not in BLOCKS:
-        raise _unread(config, NO_BLOCK.get(family, "no entry says where its projections are"))
-    entries = BLOCKS[family]
-    known = [entry.name for entry in entries if entry.name is not None]
-    if part is not None and part not in known:
-        raise SourceError(
-            f"no part {quoted(part)} in {quoted(uri)}",
-            expected=f"one of {', '.join(known)}" if known else "a source that has parts",
-            got=quoted(part),
-            remedy="choose one of these" if known else "leave --part out",
-        )
-    wanted = [entry for entry in entries if part in (None, entry.name)]
-    names = frozenset(tensors.names())
-    held = [one for entry in wanted for one in _held(family, entry, config, names)]
-    if not held:
-        raise SourceError(
-            f"no attention block for model_type {quoted(family)} in {tensors.shown}",
-            expected="a tensor such as "
-            + " or ".join(quoted(_first_name(entry, config)) for entry in wanted),
-            got=listed(quoted(name) for name in names) or "no tensors",
-            remedy="check that these are the weights that the config describes",
-        )
-    if len(held) > 1:
-        raise SourceError(
-            f"{quoted(uri)} holds {len(held)} stacks of layers",
-            expected="one to be chosen",
-            got=listed(str(one.entry.name) for one in held),
-            remedy=" or ".join(f"add --part {one.entry.name}" for one in held),
-        )
-    return held[0]
-
-
-def _held(
-    family: str, entry: BlockEntry, config: Config, names: frozenset[str]
-) -> Iterator[_Found]:
-    """Yield the first spelling of a part that the container holds, if it holds one."""
-    section = entry.section(config)
-    place = entry.place(section, 0)
-    for prefix in entry.prefixes:
-        for layout in entry.layouts:
-            if full_name(prefix, layout.names()[0], place) in names:
-                yield _Found(family, entry, layout, prefix, section)
-                return
-
-
-def _first_name(entry: BlockEntry, config: Config) -> str:
-    place = entry.place(entry.section(config), 0)
-    return full_name(entry.prefixes[-1], entry.layouts[0].names()[0], place)
-
-
-def _unread(config: Config, reason: str) -> SourceError:
-    return SourceError(
-        f"cannot read the attention of model_type {quoted(config.text('model_type'))} "
-        f"in {config.shown}",
-        expected="a family whose projections can be read",
-        got=reason,
-        remedy=LOST,
-    )
-
-
-def _read(tensors: Tensors, found: _Found, heads: Heads, layer: int) -> AttentionBlock:
+def _read(tensors: Tensors, found: Found, heads: Heads, layer: int) -> AttentionBlock:
     entry, config, layout = found.entry, found.config, found.layout
     reader = Reader(tensors, config, found.prefix, entry.place(config, layer))
     dim = config.count(entry.sizes.width, *entry.sizes.width_keys)

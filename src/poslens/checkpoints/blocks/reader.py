@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.tensors import READABLE, Entry, Tensors, Values
+from poslens.checkpoints.tensors import READABLE, Entry, RowNumbers, Tensors, Values
 from poslens.errors import SourceError, quoted
 
 Spellings = tuple[str, ...]
@@ -80,6 +80,48 @@ class Reader:
                 f"shape {stored_shape}",
                 f"shape {entry.shape}",
             )
+        self._require_floating(entry)
+        stored = self.tensors.read(str(entry.name))
+        self.bytes_read += stored.nbytes
+        values = self._finite(entry, stored.values())
+        return values.T if transposed else values
+
+    def matrix(self, name: Spellings, width: int) -> Entry:
+        """Return what is known of a matrix of which rows will be read.
+
+        Parameters
+        ----------
+        name
+            The names under which it is known.
+        width
+            Its columns.
+
+        Raises
+        ------
+        SourceError
+            If it is absent, has another shape, no rows, or a dtype that is not read.
+        """
+        entry = self._entry(name)
+        if len(entry.shape) != 2 or entry.shape[0] < 1 or entry.shape[1] != width:
+            raise self.config.contradiction(
+                f"tensor {entry} does not fit the values",
+                f"rows of {width} dimensions",
+                f"shape {entry.shape}",
+            )
+        self._require_floating(entry)
+        return entry
+
+    def rows(self, entry: Entry, rows: RowNumbers) -> Values:
+        """Read some rows of a `matrix`.
+
+        Raises
+        ------
+        SourceError
+            If they hold NaN or infinite values.
+        """
+        return self._finite(entry, self.tensors.read_rows(str(entry.name), rows))
+
+    def _require_floating(self, entry: Entry) -> None:
         if not entry.floating:
             raise SourceError(
                 f"cannot use tensor {quoted(entry.name)} of {self.tensors.shown}",
@@ -87,9 +129,8 @@ class Reader:
                 got=f"dtype {quoted(entry.dtype)}",
                 remedy="convert the weights to float32",
             )
-        stored = self.tensors.read(str(entry.name))
-        self.bytes_read += stored.nbytes
-        values = stored.values()
+
+    def _finite(self, entry: Entry, values: Values) -> Values:
         if not np.isfinite(values).all():
             raise SourceError(
                 f"tensor {entry} of {self.tensors.shown} holds NaN or infinite values",
@@ -97,7 +138,7 @@ class Reader:
                 got=f"{int(np.count_nonzero(~np.isfinite(values)))} that are not",
                 remedy="repair the checkpoint",
             )
-        return values.T if transposed else values
+        return values
 
     def array_or_zeros(
         self, name: str | Spellings, shape: tuple[int, ...], *, exists: bool

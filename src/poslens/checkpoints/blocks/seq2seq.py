@@ -30,6 +30,10 @@ def _is_decoder_part(part: str) -> bool:
     return part == "decoder"
 
 
+def _tokens(part: str) -> tuple[str, ...]:
+    return (f"{part}.embed_tokens.weight", "shared.weight")
+
+
 def _after_embedding(part: str) -> NormEntry:
     return NormEntry((f"{part}.layernorm_embedding",), _EPSILON)
 
@@ -56,6 +60,7 @@ def _bart_like(
         name=part,
         causal=lambda _: _is_decoder_part(part),
         token_factor=root_of_width("scale_embedding", scaled),
+        tokens=_tokens(part),
     )
 
 
@@ -72,6 +77,7 @@ def _whisper(part: str) -> BlockEntry:
         _normed_before(_bart_like(part, 384, 6, 4)),
         biases=have(ALL - {"key"}),
         token_factor=lambda _, __: 1.0,  # it has scale_embedding, and does not use it
+        tokens=_tokens(part) if _is_decoder_part(part) else (),  # the encoder hears sound
     )
 
 
@@ -131,6 +137,7 @@ def _t5_stack(part: str, sizes: Sizes, attentions: tuple[str, ...]) -> BlockEntr
         biases=have(NONE),
         scale=unscaled,
         causal=lambda _: _is_decoder_part(part),
+        tokens=_tokens(part),
     )
 
 

@@ -68,6 +68,7 @@ CLIP_TEXT = BlockEntry(
     prefixes=("text_model.",),
     name="text",
     before=always(_clip_norm(f"{_CLIP_LAYER}layer_norm1", 1e-5)),
+    tokens=("embeddings.token_embedding.weight",),
     sections=("text_config_dict", "text_config"),
 )
 CLIP_VISION = replace(
@@ -77,6 +78,7 @@ CLIP_VISION = replace(
     name="vision",
     embedding=always(_clip_norm("pre_layrnorm", 1e-5)),
     causal=bidirectional,
+    tokens=(),
     sections=("vision_config_dict", "vision_config"),
 )
 SIGLIP_TEXT = replace(
@@ -87,7 +89,11 @@ SIGLIP_TEXT = replace(
     sections=("text_config",),
 )
 SIGLIP_VISION = replace(
-    SIGLIP_TEXT, prefixes=("vision_model.",), name="vision", sections=("vision_config",)
+    SIGLIP_TEXT,
+    prefixes=("vision_model.",),
+    name="vision",
+    tokens=(),
+    sections=("vision_config",),
 )
 
 

@@ -28,6 +28,20 @@ def open_address(url: str, access: Access, first_bytes: int = FIRST_BYTES) -> Re
     return RemoteFile(link, access, first_bytes)
 
 
+def open_beside(url: str, access: Access, name: str) -> RemoteFile | None:
+    """Open a file in the same folder; None if there is none, or it is not for everyone.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    """
+    try:
+        return open_address(urljoin(url, name), access, JSON_FIRST_BYTES)
+    except (AbsentError, DeniedError):  # some hosts say of what is not there that it is forbidden
+        return None
+
+
 def config_beside(url: str, access: Access) -> Config | None:
     """Return the config in the same folder; None if there is none, or it is not for everyone.
 
@@ -36,8 +50,5 @@ def config_beside(url: str, access: Access) -> Config | None:
     SourceError
         If it cannot be read, or is no JSON object.
     """
-    try:
-        source = open_address(urljoin(url, CONFIG), access, JSON_FIRST_BYTES)
-    except (AbsentError, DeniedError):  # some hosts say of what is not there that it is forbidden
-        return None
-    return Config(json_object(source), source.shown)
+    source = open_beside(url, access, CONFIG)
+    return None if source is None else Config(json_object(source), source.shown)

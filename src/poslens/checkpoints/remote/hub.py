@@ -7,13 +7,14 @@ Endpoint, token, cache folder and offline mode are those of huggingface_hub: ``H
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from poslens.checkpoints.byte_source import ByteSource
+from poslens.checkpoints.byte_source import ByteSource, LocalFile
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.folder import (
     CONFIG,
@@ -90,9 +91,9 @@ class HubRepository:
         That the first file belonged to, and all later ones are asked for at.
     """
 
-    def __init__(self, model: HubModel, access: Access) -> None:
+    def __init__(self, model: HubModel, access: Access, commit: str | None = None) -> None:
         self.model, self._access = model, access
-        self.commit: str | None = None
+        self.commit = commit
 
     def file(self, name: str, first_bytes: int = FIRST_BYTES) -> RemoteFile:
         """Open a file.
@@ -122,6 +123,25 @@ class HubRepository:
         """
         return self.file(name, JSON_FIRST_BYTES)
 
+    def beside(self, name: str) -> ByteSource | None:
+        """Open a file of the same commit: cached if it is, else asked for; None if there is none.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read.
+        """
+        cached = _cached(replace(self.model, revision=self.commit or self.model.revision), name)
+        return LocalFile(cached) if cached is not None else self._json_if_there(name)
+
+    def _json_if_there(self, name: str) -> ByteSource | None:
+        try:
+            return self.json(name)
+        except AbsentError as error:
+            if error.whole_repository:
+                raise
+            return None
+
     def config(self) -> Config | None:
         """Return the model's config; None if the repository has none.
 
@@ -130,13 +150,8 @@ class HubRepository:
         SourceError
             If it cannot be read, or is no JSON object.
         """
-        try:
-            source = self.json(CONFIG)
-        except AbsentError as error:
-            if error.whole_repository:
-                raise
-            return None
-        return Config(json_object(source), source.shown)
+        source = self._json_if_there(CONFIG)
+        return None if source is None else Config(json_object(source), source.shown)
 
     def weights(self) -> Tensors:
         """Open safetensors, one file or those that an index names; else torch's own files.

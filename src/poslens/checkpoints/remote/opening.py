@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from urllib.parse import urljoin, urlsplit
 
 from poslens.checkpoints.folder import INDEX_SUFFIX, TORCH_INDEX_SUFFIX
@@ -11,7 +13,7 @@ from poslens.checkpoints.names import Address, HubModel, Located
 from poslens.checkpoints.numpy_files import NpyFile, NpzFile
 from poslens.checkpoints.opening import SUFFIXES, Checkpoint, open_located
 from poslens.checkpoints.remote.access import Access
-from poslens.checkpoints.remote.address import config_beside, open_address
+from poslens.checkpoints.remote.address import config_beside, open_address, open_beside
 from poslens.checkpoints.remote.http import AbsentError, public_url
 from poslens.checkpoints.remote.hub import (
     HubRepository,
@@ -38,12 +40,15 @@ def open_hub_source(model: HubModel, uri: str, access: Access) -> Checkpoint:
     """
     cached = cached_folder(model) if model.file is None else cached_file(model)
     if cached is not None:
-        return open_located(Located(cached, model.tensor), uri, snapshot_commit(cached))
+        commit = snapshot_commit(cached)
+        opened = open_located(Located(cached, model.tensor), uri, commit)
+        return replace(opened, beside=HubRepository(model, access, commit).beside)
     repository = HubRepository(model, access)
     try:
         if model.file is not None and model.file.endswith(".gguf"):
             file = GgufFile(repository.file(model.file))
-            return Checkpoint(file, file.config, uri, model.tensor, repository.commit)
+            opened = Checkpoint(file, file.config, uri, model.tensor, repository.commit)
+            return replace(opened, beside=repository.beside)
         config = repository.config()
         if model.file is None:
             tensors = repository.weights()
@@ -51,7 +56,7 @@ def open_hub_source(model: HubModel, uri: str, access: Access) -> Checkpoint:
             tensors = _container(model.file, repository.file)
     except AbsentError as error:
         raise _not_here_either(model, error) from error
-    return Checkpoint(tensors, config, uri, model.tensor, repository.commit)
+    return Checkpoint(tensors, config, uri, model.tensor, repository.commit, repository.beside)
 
 
 def open_address_source(named: Address, access: Access) -> Checkpoint:
@@ -67,12 +72,13 @@ def open_address_source(named: Address, access: Access) -> Checkpoint:
     def opened(name: str) -> RemoteFile:
         return open_address(named.url if name == path else urljoin(named.url, name), access)
 
+    beside = partial(open_beside, named.url, access)
     if path.endswith(".gguf"):
         file = GgufFile(opened(path))
-        return Checkpoint(file, file.config, public_url(named.url), named.tensor)
+        return Checkpoint(file, file.config, public_url(named.url), named.tensor, beside=beside)
     tensors = _container(path, opened)
     config = config_beside(named.url, access) if path.endswith(WITH_CONFIG) else None
-    return Checkpoint(tensors, config, public_url(named.url), named.tensor)
+    return Checkpoint(tensors, config, public_url(named.url), named.tensor, beside=beside)
 
 
 WITH_CONFIG = (".safetensors", INDEX_SUFFIX, TORCH_INDEX_SUFFIX, *TORCH_SUFFIXES)

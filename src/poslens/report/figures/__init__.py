@@ -15,10 +15,14 @@ from poslens.report.figures.difference import parallelism
 from poslens.report.figures.drawing import Figure
 from poslens.report.figures.heads import head_map
 from poslens.report.figures.kernel import kernel_heads
+from poslens.report.figures.layered_paths import layered_paths
 from poslens.report.figures.norms import row_norms
+from poslens.report.figures.one_head import one_head
 from poslens.report.figures.profiles import kernel_profiles
 from poslens.report.figures.rotation import wavelengths
+from poslens.report.figures.shares import share_map, share_stack
 from poslens.report.figures.shift import shift
+from poslens.report.figures.states import hidden_states
 from poslens.report.figures.trajectory import line_and_helix, trajectory
 from poslens.study import Study
 
@@ -27,13 +31,18 @@ __all__ = [
     "Figure",
     "cosine_heatmap",
     "head_map",
+    "hidden_states",
     "kernel_heads",
     "kernel_profiles",
     "lag_profile",
+    "layered_paths",
     "line_and_helix",
+    "one_head",
     "parallelism",
     "row_norms",
     "scree",
+    "share_map",
+    "share_stack",
     "shift",
     "trajectory",
     "wavelengths",
@@ -53,4 +62,9 @@ FIGURES: tuple[Callable[[Study], Figure], ...] = (
     kernel_profiles,
     head_map,
     wavelengths,
+    share_map,
+    share_stack,
+    one_head,
+    hidden_states,
+    layered_paths,
 )

@@ -210,6 +210,13 @@ def axis(title: str, **options: Any) -> Layout:
     }
 
 
+def whole(indices: np.ndarray) -> Layout:
+    """Return options of an axis of whole indices: a tick at every one, or at a dozen at most."""
+    first, last = int(indices[0]), int(indices[-1])
+    step = -(-indices.size // 12)
+    return {"tickmode": "linear", "tick0": first, "dtick": step, "range": [first - 0.5, last + 0.5]}
+
+
 def layout(height: int, **options: Any) -> Layout:
     """Return a layout with the shared type, colours, margins and legend above the plot."""
     return {

@@ -204,8 +204,8 @@ def _mapped(
             marks.append({**mark, "hoverinfo": "skip"})
     layout = drawing.layout(
         height,
-        xaxis=drawing.axis("head", showgrid=False, **_whole(heads)),
-        yaxis=drawing.axis("layer", showgrid=False, **_whole(layers)),
+        xaxis=drawing.axis("head", showgrid=False, **drawing.whole(heads)),
+        yaxis=drawing.axis("layer", showgrid=False, **drawing.whole(layers)),
         meta={"narrow": {"colorbar": {"y": below[1]}}},
     )
     layout["margin"] = {**layout["margin"], "b": 108}
@@ -218,13 +218,6 @@ def _told(layer: int, head: int, share: float, peak: float) -> str:
     return (
         f"layer {layer}, head {head}: peak offset {signed(int(peak))}, relative share {share:.3f}"
     )
-
-
-def _whole(indices: np.ndarray) -> Layout:
-    """An axis of whole indices: a tick at every one, or at a dozen at most."""
-    first, last = int(indices[0]), int(indices[-1])
-    step = -(-indices.size // 12)
-    return {"tickmode": "linear", "tick0": first, "dtick": step, "range": [first - 0.5, last + 0.5]}
 
 
 def _of_kind(kind: Kind, shares: np.ndarray, peaks: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from poslens.axes import BLOCK, HEAD, KEY_BLOCK
 from poslens.report import words
-from poslens.report.figures import drawing
+from poslens.report.figures import drawing, panels
 from poslens.report.figures.drawing import Figure, Layout, Trace
 from poslens.report.figures.heads import SHARE, of_first_layer
 from poslens.study import Labelled, Study
@@ -35,18 +35,18 @@ def kernel_heads(study: Study) -> Figure:
     chosen = np.sort(np.argsort(-spread, kind="stable")[:_MOST_PANELS])
     shares = of_first_layer(study, SHARE)
     titles = [_panel_title(head, shares.get(head)) for head in index[chosen].tolist()]
-    wide = _grid(titles, columns=4, side=190)
-    narrow = _grid(titles, columns=2, side=138)
+    wide = _grid(titles, most=4, side=190)
+    narrow = _grid(titles, most=2, side=138)
     traces = [
         _panel(array, head, float(size[head]), number)
         for number, head in enumerate(chosen.tolist())
     ]
     # Every panel has a scale of its own, so the bar says where its ends are, not how much.
     most = float(size[chosen[0]])
-    bar = drawing.colour_bar("logit against the mean of its row", _bar_at(wide))
+    bar = drawing.colour_bar("logit against the mean of its row", panels.bar_at(wide, _BELOW))
     bar |= {"tickvals": [-most, 0, most], "ticktext": ["lower", "equal", "higher"]}
     traces[0] |= {"showscale": True, "colorbar": bar}
-    own = {"layout": narrow, "colorbar": {"y": _bar_at(narrow)}}
+    own = {"layout": narrow, "colorbar": {"y": panels.bar_at(narrow, _BELOW)}}
     layout = drawing.layout(**wide, meta={"narrow": own})
     layout["margin"] = {**layout["margin"], "b": _BELOW}
     reading = _heads_reading(array, shares, chosen.size)
@@ -75,77 +75,33 @@ def _panel(array: Labelled, head: int, size: float, number: int) -> Trace:
         "hoverongaps": False,
         "hovertemplate": f"head {drawing.along(array, HEAD)[head]}, query %{{y}}, key %{{x}}"
         "<br>%{z:+.3g} against the row's mean<extra></extra>",
-        "xaxis": f"x{_suffix(number)}",
-        "yaxis": f"y{_suffix(number)}",
+        "xaxis": f"x{panels.suffix(number)}",
+        "yaxis": f"y{panels.suffix(number)}",
     }
 
 
-def _suffix(number: int) -> str:
-    return "" if number == 0 else str(number + 1)
+def _grid(titles: list[str], *, most: int, side: int) -> Layout:
+    """Square panels, at most so many beside each other; ``side`` is their size in pixels."""
+    columns = min(most, len(titles))
+    return panels.grid(
+        titles,
+        columns=columns,
+        height=side if columns > 1 else 2 * side,
+        below=_BELOW,
+        x={"title": "key position", "nticks": 4},
+        y={"title": "query position", "nticks": 4, "autorange": "reversed"},
+        square=True,
+    )
 
 
-def _grid(titles: list[str], *, columns: int, side: int) -> Layout:
-    """Axes and titles of square panels in rows; ``side`` is their size in pixels."""
-    columns = min(columns, len(titles))
-    rows = -(-len(titles) // columns)
-    side = side if columns > 1 else 2 * side
-    above, apart = 30, 0.12 / columns  # pixels for a title; share of the width between panels
-    whole = rows * (side + above)
-    wide = (1 - apart * (columns - 1)) / columns
-    found: Layout = {"height": whole + _BELOW + 16, "annotations": []}
-    for number, title in enumerate(titles):
-        row, column = divmod(number, columns)
-        left, top = column * (wide + apart), 1 - (row * (side + above) + above) / whole
-        lowest = number + columns >= len(titles)
-        where = _suffix(number)
-        found[f"xaxis{where}"] = drawing.axis(
-            "key position" if lowest else "",
-            domain=[left, left + wide],
-            anchor=f"y{where}",
-            constrain="domain",
-            showgrid=False,
-            showticklabels=lowest,
-            nticks=4,
-        )
-        found[f"yaxis{where}"] = drawing.axis(
-            "query position" if column == 0 else "",
-            domain=[max(0.0, top - side / whole), top],
-            anchor=f"x{where}",
-            autorange="reversed",
-            scaleanchor=f"x{where}",
-            constrain="domain",
-            showgrid=False,
-            showticklabels=column == 0,
-            nticks=4,
-        )
-        found["annotations"].append(
-            {
-                "text": title,
-                "xref": f"x{where} domain",
-                "yref": f"y{where} domain",
-                "x": 0,
-                "y": 1,
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-            }
-        )
-    return found
-
-
-def _bar_at(grid: Layout) -> float:
-    """Where the colour bar's top is, below an axis with its title."""
-    return float(-56 / (grid["height"] - _BELOW - 16))
-
-
-def _heads_reading(array: Labelled, shares: dict[int, float], panels: int) -> str:
+def _heads_reading(array: Labelled, shares: dict[int, float], shown: int) -> str:
     text = "One panel for each head of the first layer: orange where position raises a logit above "
     text += "its row's mean, blue where it lowers it, on each head's own scale. Stripes along the "
     text += "diagonal mean that distance decides; upright stripes, that some keys are favoured "
     text += "from everywhere."
     count = array.values.shape[0]
-    if panels < count:
-        text += f" Of {count} heads, the {panels} with the widest range are shown."
+    if shown < count:
+        text += f" Of {count} heads, the {shown} with the widest range are shown."
     first = drawing.along(array, BLOCK)
     size = int(first[1] - first[0]) if first.size > 1 else 1
     if size > 1:

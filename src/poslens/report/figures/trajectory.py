@@ -10,6 +10,8 @@ from poslens.report.figures import drawing
 from poslens.report.figures.drawing import Figure, Layout, Trace
 from poslens.study import Labelled, Study
 
+DRAWN = 3  # components
+
 
 def trajectory(study: Study) -> Figure:
     """The rows in their first three principal components, coloured by position; to be turned."""
@@ -18,16 +20,23 @@ def trajectory(study: Study) -> Figure:
     if empty:
         return empty
     array = study.data["trajectory.scores"]
-    position = drawing.along(array, POSITION)
-    scores = _three(array)
+    position, scores = drawing.along(array, POSITION), array.values
+    layout = drawing.layout(
+        600, scene=scene(scores, position), margin={"l": 0, "r": 0, "t": 0, "b": 0}
+    )
+    return Figure(name, title, _path_reading(study), [path(scores, position)], layout)
+
+
+def path(scores: np.ndarray, position: np.ndarray) -> Trace:
+    """Return the path through scores, shape (position, component), coloured by position."""
     colour = {
         "color": drawing.float32(position),
         "colorscale": drawing.SEQUENTIAL,
         "showscale": False,
     }
     bar = drawing.colour_bar("position", -0.02)
-    x, y, z = (drawing.float32(scores[:, i]) for i in range(3))
-    path: Trace = {
+    x, y, z = (drawing.float32(column) for column in _three(scores).T)
+    return {
         "type": "scatter3d",
         "mode": "lines+markers",
         "x": x,
@@ -40,11 +49,15 @@ def trajectory(study: Study) -> Figure:
         "<extra></extra>",
         "showlegend": False,
     }
-    # Labels with a ground of their own: text inside the scene would be crossed by the path.
-    ends = [
+
+
+def ends(scores: np.ndarray, position: np.ndarray) -> list[Layout]:
+    """Return labels of the first and the last position."""
+    # With a ground of their own: text inside the scene would be crossed by the path.
+    return [
         {
-            **{letter: float(values[at]) for letter, values in zip("xyz", (x, y, z), strict=True)},
-            "text": f"position {position[at]}",
+            **{letter: float(score) for letter, score in zip("xyz", row, strict=True)},
+            "text": f"position {at}",
             "bgcolor": drawing.PAPER,
             "bordercolor": drawing.MUTED,
             "borderpad": 3,
@@ -54,17 +67,23 @@ def trajectory(study: Study) -> Figure:
             "ax": sideways,
             "ay": -50,
         }
-        for at, sideways in ((0, -70), (-1, 70))
+        for row, at, sideways in zip(
+            drawing.float32(_three(scores)[[0, -1]]), position[[0, -1]], (-70, 70), strict=True
+        )
     ]
-    scene: Layout = {f"{letter}axis": _scene_axis(f"PC{i + 1}") for i, letter in enumerate("xyz")}
-    scene |= {"aspectmode": "data" if np.ptp(scores, axis=0).min() > 0 else "cube"}
-    scene |= {"annotations": ends, "dragmode": "orbit"}
-    scene["camera"] = {
+
+
+def scene(scores: np.ndarray, position: np.ndarray) -> Layout:
+    """Return the space of a path: its axes on one scale, its ends labelled, to be turned."""
+    found: Layout = {f"{letter}axis": _scene_axis(f"PC{i + 1}") for i, letter in enumerate("xyz")}
+    flat = np.ptp(_three(scores), axis=0).min() <= 0
+    found |= {"aspectmode": "cube" if flat else "data"}
+    found |= {"annotations": ends(scores, position), "dragmode": "orbit"}
+    found["camera"] = {
         "eye": {"x": 1.5, "y": 1.5, "z": 0.75},
         "center": {"x": 0, "y": 0, "z": -0.15},
     }
-    layout = drawing.layout(600, scene=scene, margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    return Figure(name, title, _path_reading(study), [path], layout)
+    return found
 
 
 def _scene_axis(title: str) -> Layout:
@@ -78,17 +97,17 @@ def _scene_axis(title: str) -> Layout:
     }
 
 
-def _three(array: Labelled) -> np.ndarray:
+def _three(scores: np.ndarray) -> np.ndarray:
     """Scores on exactly three components: a table of fewer dimensions lies flat."""
-    scores = array.values[:, :3]
-    return np.pad(scores, ((0, 0), (0, 3 - scores.shape[1])))
+    scores = scores[:, :DRAWN]
+    return np.pad(scores, ((0, 0), (0, DRAWN - scores.shape[1])))
 
 
 def _path_reading(study: Study) -> str:
     text = "Turn it by dragging."
     explained = study.data.get("pca.explained")
     if explained is not None:
-        share = float(explained.values[:3].sum())
+        share = float(explained.values[:DRAWN].sum())
         text += f" These three components hold {words.percent(share)} of the variance"
         text += "." if share >= 0.5 else ": most of what sets positions apart is not in view."
     straight = drawing.number(study, "trajectory.straightness")
