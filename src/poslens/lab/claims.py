@@ -167,9 +167,7 @@ def _stabler(rule: Rule, results: LabResults) -> Claim:
     )
 
 
-def _decided(
-    rule: Rule, value: float, interval: tuple[float, float] | None, note: str
-) -> Claim:
+def _decided(rule: Rule, value: float, interval: tuple[float, float] | None, note: str) -> Claim:
     bar = rule.bar if rule.bar is not None else math.nan
     said = Verdict.INCONCLUSIVE if interval is None else verdict(rule, bar, value, interval, None)
     if interval is None:

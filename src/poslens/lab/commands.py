@@ -59,16 +59,16 @@ def run(
         _require_torch()
         from poslens.lab.runs import run_experiment
 
-        with _spread(executor, workers, len(asked.schemes) * len(asked.seeds)) as over:
-            with progress_bar() as progress:
-                found = run_experiment(
-                    asked,
-                    out,
-                    resume=resume,
-                    executor=over,
-                    progress=progress,
-                    finished=None if progress else _tell,
-                )
+        runs = len(asked.schemes) * len(asked.seeds)
+        with _spread(executor, workers, runs) as over, progress_bar() as progress:
+            found = run_experiment(
+                asked,
+                out,
+                resume=resume,
+                executor=over,
+                progress=progress,
+                finished=None if progress else _tell,
+            )
         _show(found)
         _require_all(found, out)
 
@@ -111,9 +111,7 @@ def _spread(name: str, workers: int | None, runs: int) -> Iterator[Executor | No
     from poslens.lab.executors import EXECUTORS, cores, dask, processes
 
     if name not in EXECUTORS:
-        raise SettingError(
-            "no such executor", expected=" or ".join(EXECUTORS), got=quoted(name)
-        )
+        raise SettingError("no such executor", expected=" or ".join(EXECUTORS), got=quoted(name))
     if workers is not None and workers < 1:
         raise SettingError(
             "cannot run on so few", expected="at least 1 for --workers", got=f"{workers}"

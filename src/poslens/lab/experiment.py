@@ -207,7 +207,7 @@ class Experiment:
         for seed in self.seeds:
             require_count("seeds", seed, 0)
         labels = [arm.label for arm in self.schemes]
-        for what, values in (("schemes", labels), ("seeds", list(self.seeds))):
+        for what, values in (("schemes", labels), ("seeds", [str(seed) for seed in self.seeds])):
             twice = [entry for entry in values if values.count(entry) > 1]
             if twice or not values:
                 raise LabError(

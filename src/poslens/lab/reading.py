@@ -18,7 +18,9 @@ from poslens.lab.shape import Shape
 def shipped() -> list[str]:
     """Return the names of the experiments that come with PosLens."""
     folder = resources.files("poslens.lab.experiments")
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
 
 
 def read_experiment(source: str | Path, changes: Iterable[str] = ()) -> Experiment:

@@ -92,9 +92,7 @@ def _one_after_another(jobs: list[Job], progress: Progress | None) -> Iterator[O
         yield run_one(job, advance)
 
 
-def _spread(
-    jobs: list[Job], executor: Executor, progress: Progress | None
-) -> Iterator[Outcome]:
+def _spread(jobs: list[Job], executor: Executor, progress: Progress | None) -> Iterator[Outcome]:
     futures: dict[Future[Outcome], Job] = {executor.submit(run_one, job): job for job in jobs}
     waiting = set(futures)
     try:

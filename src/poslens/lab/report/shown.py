@@ -8,7 +8,7 @@ import numpy as np
 
 from poslens.checkpoints.table import Source
 from poslens.lab.claims import lab_claims
-from poslens.lab.results import Curve, LabResults
+from poslens.lab.results import LabResults
 from poslens.study import Settings, Study
 
 
@@ -44,8 +44,3 @@ def perplexities(results: LabResults, label: str, length: int, *, sliding: bool)
 def middle(values: np.ndarray) -> float:
     """Return the geometric mean: e to the mean loss."""
     return math.exp(float(np.log(values).mean()))
-
-
-def mean_by_position(curves: list[Curve]) -> np.ndarray:
-    """Return the mean over seeds of the loss at each position."""
-    return np.asarray(np.mean([curve.by_position for curve in curves], axis=0))
