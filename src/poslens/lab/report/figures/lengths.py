@@ -26,9 +26,8 @@ def extrapolation(results: LabResults) -> Figure:
         traces.append(_whole(results, label, lengths))
     for label in results.labels:
         traces += _sliding(results, label, lengths)
-    traces.append(
-        drawing.line(np.array([]), np.array([]), "sliding window", drawing.MUTED, dash="dot")
-    )
+    nowhere = np.array([np.nan])  # a line for the legend alone
+    traces.append(drawing.line(nowhere, nowhere, "sliding window", drawing.MUTED, dash="dot"))
     ticks = {
         "tickmode": "array",
         "tickvals": lengths,

@@ -10,7 +10,7 @@ from poslens.report.figures import stepped
 from poslens.report.figures.drawing import Figure
 from poslens.report.figures.trajectory import DRAWN, path, scene
 
-_ROOM = 1.08  # the space drawn, of what the widest snapshot takes
+_ROOM = 0.04  # beyond the widest snapshot, of its width
 
 
 def paths(results: LabResults) -> list[Figure]:
@@ -31,16 +31,17 @@ def _path(results: LabResults, run: Run) -> Figure:
     axes = np.linalg.svd(centred[-1], full_matrices=False)[2][:DRAWN]
     scores = [rows @ axes.T for rows in centred]
     position = np.arange(len(centred[-1]))
-    edge = _ROOM * max(float(np.abs(of).max()) for of in scores)
+    low, high = (by(by(scores, axis=0), axis=0) for by in (np.min, np.max))
+    room = _ROOM * float((high - low).max())
     traces = [
         path(of, position) | {"name": f"step {step}", "visible": step == steps[-1]}
         for step, of in zip(steps, scores, strict=True)
     ]
     scenes = [scene(of, position) for of in scores]
     for space in scenes:
-        space["aspectmode"] = "cube"
-        for letter in "xyz":
-            space[f"{letter}axis"]["range"] = [-edge, edge]
+        space["aspectmode"] = "data"
+        for letter, least, most in zip("xyz", low - room, high + room, strict=False):
+            space[f"{letter}axis"]["range"] = [float(least), float(most)]
     shares = [_share(of, rows) for of, rows in zip(scores, centred, strict=True)]
     titles = [
         f"After {words.counted(step, 'step')}: {words.percent(share)} of the variance"
