@@ -16,7 +16,14 @@ from poslens.lab.data import Split, Text, python_help, read_text
 from poslens.lab.seeds import Stream, generator, whole_seed
 from poslens.lab.tasks import Copy, Counting, Lookup, Reverse
 
-TASKS = [Copy(), Reverse(symbols=5), Lookup(back=3), Lookup(back=0), Counting(), Counting(symbols=3)]
+TASKS = [
+    Copy(),
+    Reverse(symbols=5),
+    Lookup(back=3),
+    Lookup(back=0),
+    Counting(),
+    Counting(symbols=3),
+]
 
 
 def counted(length: int) -> Text:
@@ -58,7 +65,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 def test_python_brings_a_text() -> None:
     text = python_help()
-    assert text.tokens.tobytes().decode().startswith("The \"assert\" statement")
+    assert text.tokens.tobytes().decode().startswith('The "assert" statement')
     assert len(text.tokens) > 300_000
     assert text.sha256 == hashlib.sha256(text.tokens).hexdigest()
 
@@ -135,11 +142,13 @@ def test_a_batch_depends_on_seed_and_step_alone(batches: Batches) -> None:
     for seed, step in [(0, 0), (0, 1), (1, 0), (0, 0), (0, 1)]:
         batch = batches.batch(5, 8, seed, step)
         assert batch.inputs.shape == batch.targets.shape == (5, 8)
-        assert 0 <= batch.inputs.min()
+        assert batch.inputs.min() >= 0
         assert batch.inputs.max() < batches.vocabulary
         if (seed, step) in found:
             np.testing.assert_array_equal(batch, found[seed, step])
-        assert all(np.array_equal(batch, one) == (key == (seed, step)) for key, one in found.items())
+        assert all(
+            np.array_equal(batch, one) == (key == (seed, step)) for key, one in found.items()
+        )
         found[seed, step] = batch
 
 
