@@ -57,7 +57,7 @@ def test_files_that_are_no_text(content: bytes, match: str, tmp_path: Path) -> N
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot read .*none'.*No such file"):
+    with pytest.raises(LabError, match=r"cannot read .*none'.*No such file"):
         read_text(tmp_path / "none")
     with pytest.raises(LabError, match="cannot read"):
         read_text(tmp_path)
@@ -92,7 +92,7 @@ def test_training_never_reads_what_is_held_out(
         if not held & set(range(start, start + context + 1))
     ]
     if not allowed:
-        with pytest.raises(LabError, match="a context is longer than what .* between held-out"):
+        with pytest.raises(LabError, match=r"a context is longer than what .* between held-out"):
             split.batch(3, context, 0, step)
         return
     batch = split.batch(400, context, 0, step)

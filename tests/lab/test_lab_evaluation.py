@@ -124,7 +124,7 @@ def test_longer_contexts_are_of_the_same_bytes(split: Split) -> None:
 def test_lengths_beyond_a_table_are_left_out(split: Split) -> None:
     assert list(extrapolation(model(Learned.drawn(71, 60)), split)) == [71]
     assert list(extrapolation(model(Learned.drawn(300, 60)), split)) == [71, 142, 284]
-    with pytest.raises(LabError, match="at most 71 positions, got 142; .* sliding window"):
+    with pytest.raises(LabError, match=r"at most 71 positions, got 142; .* sliding window"):
         losses(model(Learned.drawn(71, 60)), split.held_out(142))
 
 

@@ -169,7 +169,7 @@ def test_unknown_schemes_and_shapes() -> None:
         Shape(heads=6, width=64)
     with pytest.raises(SettingError, match="at least 1 for layers, got 0"):
         Shape(layers=0)
-    with pytest.raises(SettingError, match="at most 0.99 for dropout, got 1.0"):
+    with pytest.raises(SettingError, match=r"at most 0\.99 for dropout, got 1\.0"):
         Shape(dropout=1.0)
 
 
