@@ -4,8 +4,8 @@
 
 The work: forward, cross entropy, backward, clipping at norm 1 and AdamW in float32, of the same
 layers, heads, width, context and batch. The peer is `GPT2LMHeadModel` with sdpa attention, no
-dropout and the same fused AdamW, with GPT-2's default activation; with the exact GELU, the lab's, it
-is shown beside it without a bar. The lab's own steps are those of `Training`, the drawing of the
+dropout and the same fused AdamW, with GPT-2's default activation; with the exact GELU, the lab's,
+it is shown beside it without a bar. The lab's own steps are those of `Training`, the drawing of the
 batch included; the peer's batch is given.
 
 Time: all sides in turn in one process after two warm-up steps each, and of one side the median.
