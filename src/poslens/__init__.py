@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from poslens._version import __version__
 
 if TYPE_CHECKING:
-    from poslens import claims, encodings, errors, geometry, nulls
+    from poslens import claims, encodings, errors, geometry, lab, nulls
     from poslens.analysis import analyze
     from poslens.checkpoints import Description, PositionTable, describe, load_table
     from poslens.claims import Claim, Verdict
@@ -35,6 +35,7 @@ __all__ = [
     "encodings",
     "errors",
     "geometry",
+    "lab",
     "load_table",
     "nulls",
     "open_study",
@@ -54,7 +55,7 @@ _HOMES = {
     "load_table": "poslens.checkpoints",
     "open_study": "poslens.study",
 }
-_ROOMS = {"claims", "encodings", "errors", "geometry", "nulls"}
+_ROOMS = {"claims", "encodings", "errors", "geometry", "lab", "nulls"}
 
 
 def __getattr__(name: str) -> Any:

@@ -84,7 +84,9 @@ def test_a_strip_holds_its_offsets(length: int) -> None:
 def test_gradients_in_bfloat16_are_those_of_float32_nearly() -> None:
     """The whole distance between the two, of which rounding inputs and weights is the cause."""
     length = 90
-    q, k, v, gradient = (drawn(BATCH, HEADS, length, D_HEAD, seed=seed).detach() for seed in range(4))
+    q, k, v, gradient = (
+        drawn(BATCH, HEADS, length, D_HEAD, seed=seed).detach() for seed in range(4)
+    )
     found = []
     for dtype in (torch.float32, torch.bfloat16):
         inputs = [one.bfloat16().to(dtype).requires_grad_() for one in (q, k, v)]

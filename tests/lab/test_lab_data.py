@@ -16,7 +16,14 @@ from poslens.lab.data import Split, Text, python_help, read_text
 from poslens.lab.seeds import Stream, generator, whole_seed
 from poslens.lab.tasks import Copy, Counting, Lookup, Reverse
 
-TASKS = [Copy(), Reverse(symbols=5), Lookup(back=3), Lookup(back=0), Counting(), Counting(symbols=3)]
+TASKS = [
+    Copy(),
+    Reverse(symbols=5),
+    Lookup(back=3),
+    Lookup(back=0),
+    Counting(),
+    Counting(symbols=3),
+]
 
 
 def counted(length: int) -> Text:
@@ -50,7 +57,7 @@ def test_files_that_are_no_text(content: bytes, match: str, tmp_path: Path) -> N
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot read .*none'.*No such file"):
+    with pytest.raises(LabError, match=r"cannot read .*none'.*No such file"):
         read_text(tmp_path / "none")
     with pytest.raises(LabError, match="cannot read"):
         read_text(tmp_path)
@@ -58,7 +65,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 def test_python_brings_a_text() -> None:
     text = python_help()
-    assert text.tokens.tobytes().decode().startswith("The \"assert\" statement")
+    assert text.tokens.tobytes().decode().startswith('The "assert" statement')
     assert len(text.tokens) > 300_000
     assert text.sha256 == hashlib.sha256(text.tokens).hexdigest()
 
@@ -85,7 +92,7 @@ def test_training_never_reads_what_is_held_out(
         if not held & set(range(start, start + context + 1))
     ]
     if not allowed:
-        with pytest.raises(LabError, match="a context is longer than what .* between held-out"):
+        with pytest.raises(LabError, match=r"a context is longer than what .* between held-out"):
             split.batch(3, context, 0, step)
         return
     batch = split.batch(400, context, 0, step)
@@ -135,11 +142,13 @@ def test_a_batch_depends_on_seed_and_step_alone(batches: Batches) -> None:
     for seed, step in [(0, 0), (0, 1), (1, 0), (0, 0), (0, 1)]:
         batch = batches.batch(5, 8, seed, step)
         assert batch.inputs.shape == batch.targets.shape == (5, 8)
-        assert 0 <= batch.inputs.min()
+        assert batch.inputs.min() >= 0
         assert batch.inputs.max() < batches.vocabulary
         if (seed, step) in found:
             np.testing.assert_array_equal(batch, found[seed, step])
-        assert all(np.array_equal(batch, one) == (key == (seed, step)) for key, one in found.items())
+        assert all(
+            np.array_equal(batch, one) == (key == (seed, step)) for key, one in found.items()
+        )
         found[seed, step] = batch
 
 

@@ -50,7 +50,9 @@ def test_targets_that_do_not_count() -> None:
     targets[2, 20] = IGNORED
     found, whole = losses(made, Batch(some.inputs, targets)), losses(made, some)
     assert found.mean == pytest.approx(whole.values[targets != IGNORED].mean())
-    with pytest.raises(UndefinedMeasureError, match="counts at each position, got none at position 10"):
+    with pytest.raises(
+        UndefinedMeasureError, match="counts at each position, got none at position 10"
+    ):
         _ = found.by_position
     with pytest.raises(UndefinedMeasureError, match="no target that counts"):
         _ = losses(made, Batch(some.inputs, np.full_like(targets, IGNORED))).mean
@@ -70,7 +72,9 @@ def test_accuracy_is_counted_over_targets_that_count() -> None:
     assert accuracy(made, Batch(some.inputs, said)) == 1
 
 
-@pytest.mark.parametrize(("window", "stride"), [(71, 71), (71, 10), (40, 1), (40, 40), (25, 7), (1, 1)])
+@pytest.mark.parametrize(
+    ("window", "stride"), [(71, 71), (71, 10), (40, 1), (40, 40), (25, 7), (1, 1)]
+)
 def test_a_window_is_a_context_of_its_own(window: int, stride: int) -> None:
     """Each token is predicted once, from the context that its window gives it."""
     made, some = model(Learned.drawn(71, 60, std=0.3)), batch(2, 97)
@@ -94,9 +98,13 @@ def test_a_window_that_moves_by_itself_is_short_contexts() -> None:
     np.testing.assert_allclose(slid.values.reshape(9, 20), short.values, rtol=0, atol=1e-5)
     whole = sliding_losses(made, some, 60, 5)
     np.testing.assert_array_equal(whole.values, losses(made, some).values)
-    with pytest.raises(SettingError, match="window is too long: expected at most 60 positions, got 61"):
+    with pytest.raises(
+        SettingError, match="window is too long: expected at most 60 positions, got 61"
+    ):
         sliding_losses(made, some, 61, 1)
-    with pytest.raises(SettingError, match="stride is too long: expected at most 20 positions, got 21"):
+    with pytest.raises(
+        SettingError, match="stride is too long: expected at most 20 positions, got 21"
+    ):
         sliding_losses(made, some, 20, 21)
 
 
@@ -116,7 +124,7 @@ def test_longer_contexts_are_of_the_same_bytes(split: Split) -> None:
 def test_lengths_beyond_a_table_are_left_out(split: Split) -> None:
     assert list(extrapolation(model(Learned.drawn(71, 60)), split)) == [71]
     assert list(extrapolation(model(Learned.drawn(300, 60)), split)) == [71, 142, 284]
-    with pytest.raises(LabError, match="at most 71 positions, got 142; .* sliding window"):
+    with pytest.raises(LabError, match=r"at most 71 positions, got 142; .* sliding window"):
         losses(model(Learned.drawn(71, 60)), split.held_out(142))
 
 
@@ -125,7 +133,7 @@ class Largest(torch.utils._python_dispatch.TorchDispatchMode):
 
     entries = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for one in out if isinstance(out, tuple | list) else [out]:
             if isinstance(one, torch.Tensor):

@@ -14,7 +14,7 @@ from lab_models import ENCODINGS, SHAPE, model, tokens
 from torch.nn.functional import cross_entropy
 
 import poslens
-from poslens.encodings import Alibi, Encoding, Learned, Linear, Nope, Rope, Shaw, T5
+from poslens.encodings import T5, Alibi, Encoding, Learned, Linear, Nope, Rope, Shaw
 from poslens.errors import LabError, OutputError
 from poslens.lab.export import byte_tokenizer, export
 from poslens.lab.model import Decoder

@@ -63,7 +63,9 @@ def test_what_a_scheme_owns_begins_and_comes_back_as_the_encoding_has_it(
     with torch.no_grad():
         for weight in position.parameters():
             weight += 1
-    for was, now in zip(numbers(encoding, offsets), numbers(position.trained(), offsets), strict=True):
+    for was, now in zip(
+        numbers(encoding, offsets), numbers(position.trained(), offsets), strict=True
+    ):
         np.testing.assert_array_equal(np.float32(was) + np.float32(bool(encoding.parameters)), now)
     assert repr(position.trained()) == repr(encoding)
 
@@ -140,7 +142,9 @@ def test_a_seed_decides_what_a_scheme_begins_with() -> None:
 
 
 def test_encodings_that_do_not_fit() -> None:
-    with pytest.raises(LabError, match=r"Alibi\(heads=4.* does not fit the model: .* heads 6, got 4"):
+    with pytest.raises(
+        LabError, match=r"Alibi\(heads=4.* does not fit the model: .* heads 6, got 4"
+    ):
         Decoder(SHAPE, Alibi(4))
     with pytest.raises(LabError, match="expected head_dim 10, got 8"):
         Decoder(SHAPE, Rope(8))
@@ -148,7 +152,9 @@ def test_encodings_that_do_not_fit() -> None:
         Decoder(SHAPE, Shaw.drawn(12, 3))
     with pytest.raises(LabError, match="expected dim 60, got 64"):
         Decoder(SHAPE, Learned.drawn(71, 64))
-    with pytest.raises(LabError, match=r"too short: expected at most 70 positions, got 71; .*longer"):
+    with pytest.raises(
+        LabError, match=r"too short: expected at most 70 positions, got 71; .*longer"
+    ):
         Decoder(SHAPE, Learned.drawn(70, 60))
     with pytest.raises(LabError, match="at most 97 positions, got 98"):
         Decoder(SHAPE, ENCODINGS["learned"])(tokens(1, 98))
@@ -163,7 +169,7 @@ def test_unknown_schemes_and_shapes() -> None:
         Shape(heads=6, width=64)
     with pytest.raises(SettingError, match="at least 1 for layers, got 0"):
         Shape(layers=0)
-    with pytest.raises(SettingError, match="at most 0.99 for dropout, got 1.0"):
+    with pytest.raises(SettingError, match=r"at most 0\.99 for dropout, got 1\.0"):
         Shape(dropout=1.0)
 
 

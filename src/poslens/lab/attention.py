@@ -150,11 +150,7 @@ def _weights(q: Tensor, k: Tensor, strip: Tensor | None, near: Tensor | None, st
     if near is not None:
         band = _to_pairs(near[:, :, start:stop], stop).flatten(0, 1)
         logits[:, :, stop - band.shape[-1] :].add_(band)
-    return torch.softmax(logits, -1, dtype=_exact(q.dtype)).to(q.dtype)
-
-
-def _exact(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+    return torch.softmax(logits, -1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
 
 
 def _columns(strip: Tensor, start: int, stop: int) -> Tensor:

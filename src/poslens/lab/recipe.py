@@ -30,7 +30,8 @@ class Recipe:
     clip
         The largest norm of a step's gradient.
     precision
-        Of matrix products, one of `PRECISIONS`; weights and the optimiser's state are float32 in both.
+        Of matrix products, one of `PRECISIONS`; weights and the optimiser's state are float32 in
+        both.
     seed
         Of batches and dropout.
 

@@ -159,7 +159,8 @@ def token_losses(
     logits: Float[Tensor, "batch position token"], targets: Int[Tensor, "batch position"]
 ) -> Float[Tensor, "batch position"]:
     """Return the cross entropy at each position, in nats; 0 where the target is `IGNORED`."""
+    exact = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
     flat = functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        exact, targets.flatten(), ignore_index=IGNORED, reduction="none"
     )
     return flat.view(targets.shape)
