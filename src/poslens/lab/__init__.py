@@ -9,6 +9,11 @@ Needs the extra ``torch``, which is imported when a name is first used. A run is
     for metrics in Training(model, split, Recipe(steps=1000)).run():
         print(metrics.step, metrics.loss)
     by_length = extrapolation(model, split)
+
+An `Experiment` is many runs, of schemes × seeds, and `run_experiment` does them in a folder:
+
+    results = run_experiment(read_experiment("quick"), "runs/quick")
+    claims = lab_claims(results)
 """
 
 from __future__ import annotations
@@ -20,11 +25,16 @@ from poslens.errors import LabError
 
 if TYPE_CHECKING:
     from poslens.lab.batches import IGNORED, Batch, Batches
+    from poslens.lab.claims import lab_claims
     from poslens.lab.data import Split, Text, python_help, read_text
     from poslens.lab.evaluate import Losses, accuracy, extrapolation, losses, sliding_losses
+    from poslens.lab.experiment import Experiment
     from poslens.lab.export import byte_tokenizer, export
     from poslens.lab.model import Decoder
+    from poslens.lab.reading import read_experiment
     from poslens.lab.recipe import Recipe
+    from poslens.lab.results import LabResults, read_results
+    from poslens.lab.runs import run_experiment
     from poslens.lab.schemes import SCHEMES, scheme
     from poslens.lab.shape import Shape
     from poslens.lab.snapshots import save_snapshot, snapshot_path, snapshot_steps
@@ -40,6 +50,8 @@ __all__ = [
     "Copy",
     "Counting",
     "Decoder",
+    "Experiment",
+    "LabResults",
     "Lookup",
     "Losses",
     "Metrics",
@@ -53,10 +65,14 @@ __all__ = [
     "byte_tokenizer",
     "export",
     "extrapolation",
+    "lab_claims",
     "load_training",
     "losses",
     "python_help",
+    "read_experiment",
+    "read_results",
     "read_text",
+    "run_experiment",
     "save_snapshot",
     "save_training",
     "scheme",
@@ -73,6 +89,8 @@ _HOMES = {
     "Copy": "tasks",
     "Counting": "tasks",
     "Decoder": "model",
+    "Experiment": "experiment",
+    "LabResults": "results",
     "Lookup": "tasks",
     "Losses": "evaluate",
     "Metrics": "train",
@@ -86,10 +104,14 @@ _HOMES = {
     "byte_tokenizer": "export",
     "export": "export",
     "extrapolation": "evaluate",
+    "lab_claims": "claims",
     "load_training": "state",
     "losses": "evaluate",
     "python_help": "data",
+    "read_experiment": "reading",
+    "read_results": "results",
     "read_text": "data",
+    "run_experiment": "runs",
     "save_snapshot": "snapshots",
     "save_training": "state",
     "scheme": "schemes",

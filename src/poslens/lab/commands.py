@@ -53,12 +53,9 @@ def run(
 ) -> None:
     """Do the runs of an experiment, each on its own core, and show what they found."""
     with errors_on_one_line(debug=debug, kept=_KEPT):
-        from poslens.lab.reading import read_experiment
+        from poslens.lab import read_experiment, run_experiment
 
         asked = read_experiment(experiment, change or ())
-        _require_torch()
-        from poslens.lab.runs import run_experiment
-
         runs = len(asked.schemes) * len(asked.seeds)
         with _spread(executor, workers, runs) as over, progress_bar() as progress:
             found = run_experiment(
@@ -125,15 +122,6 @@ def _spread(name: str, workers: int | None, runs: int) -> Iterator[Executor | No
     else:
         with processes(count) as executor:
             yield executor
-
-
-def _require_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise LabError(
-            "the lab needs torch", remedy="install the extra: pip install 'poslens[torch]'"
-        ) from error
 
 
 def _tell(outcome: Outcome) -> None:

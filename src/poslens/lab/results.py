@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Real
 
 from poslens.axes import PerPosition, Rows
 from poslens.checkpoints import load_table
@@ -98,7 +98,7 @@ class Run:
         return f"{self.label}-{self.seed}"
 
     @cached_property
-    def metrics(self) -> dict[str, Float[np.ndarray, "step"]]:
+    def metrics(self) -> dict[str, Real[np.ndarray, "step"]]:
         """Metrics of each step by name: step, loss, gradient_norm, rate, tokens_per_second."""
         return read_metrics(self.folder.metrics)
 

@@ -11,6 +11,7 @@ from poslens.report.figures.drawing import Figure
 from poslens.report.figures.trajectory import DRAWN, path, scene
 
 _ROOM = 0.04  # beyond the widest snapshot, of its width
+_LONGEST = 1.5  # side of the space, in Plotly's units
 
 
 def paths(results: LabResults) -> list[Figure]:
@@ -33,15 +34,18 @@ def _path(results: LabResults, run: Run) -> Figure:
     position = np.arange(len(centred[-1]))
     low, high = (by(by(scores, axis=0), axis=0) for by in (np.min, np.max))
     room = _ROOM * float((high - low).max())
+    wide = float((high - low).max()) + 2 * room
     traces = [
         path(of, position) | {"name": f"step {step}", "visible": step == steps[-1]}
         for step, of in zip(steps, scores, strict=True)
     ]
     scenes = [scene(of, position) for of in scores]
     for space in scenes:
-        space["aspectmode"] = "data"
+        # One scale on all axes, and the longest of them within the view.
+        space |= {"aspectmode": "manual", "aspectratio": {}}
         for letter, least, most in zip("xyz", low - room, high + room, strict=False):
             space[f"{letter}axis"]["range"] = [float(least), float(most)]
+            space["aspectratio"][letter] = _LONGEST * float((most - least) / wide)
     shares = [_share(of, rows) for of, rows in zip(scores, centred, strict=True)]
     titles = [
         f"After {words.counted(step, 'step')}: {words.percent(share)} of the variance"
