@@ -6,13 +6,12 @@ import errno
 import json
 import multiprocessing
 import os
-import random
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from lab_experiments import contents, small
 from safetensors.torch import load_file, save_file
 
 import poslens
-from poslens.errors import LabError, OutputError, PosLensError
+from poslens.errors import LabError, OutputError
 from poslens.lab import one_run, state
 from poslens.lab.executors import processes
 from poslens.lab.experiment import Experiment
-from poslens.lab.metrics_file import appending, read_metrics, steps_written
+from poslens.lab.metrics_file import MetricsFile, appending, read_metrics, steps_written
 from poslens.lab.one_run import Job, Outcome, run_one
 from poslens.lab.results import LabResults, read_results
 from poslens.lab.runs import run_experiment
@@ -100,7 +99,9 @@ def test_measures_are_those_of_the_trained_rows(whole: Path) -> None:
             assert snapshot.measures["trajectory.roughness"] is not None
 
 
-def test_one_scheme_does_not_move_another(experiment: Experiment, whole: Path, tmp_path: Path) -> None:
+def test_one_scheme_does_not_move_another(
+    experiment: Experiment, whole: Path, tmp_path: Path
+) -> None:
     job = Job(experiment, "rope", 3, tmp_path)
     assert run_one(job) == Outcome("rope-3", loss=read_results(whole).of("rope")[3].loss)
     assert contents(tmp_path / "runs" / "rope-3") == contents(whole / "runs" / "rope-3")
@@ -188,9 +189,9 @@ def test_killed_at_any_call_to_the_system_a_run_goes_on_to_the_same(
     experiment: Experiment, whole: Path, tmp_path: Path
 ) -> None:
     job = one_scheme(experiment, tmp_path)
-    draws = random.Random(4)
+    draws = np.random.default_rng(4)
     kills = 0
-    while (status := _in_a_process(job, draws.randrange(1, 60))) != 0:
+    while (status := _in_a_process(job, int(draws.integers(1, 100)))) != 0:
         assert status == -signal.SIGKILL
         kills += 1
         assert kills < 40
@@ -203,7 +204,7 @@ def test_killed_at_any_time_an_experiment_goes_on_to_the_same(
     experiment: Experiment, whole: Path, tmp_path: Path
 ) -> None:
     fork = multiprocessing.get_context("fork")
-    draws = random.Random(5)
+    draws = np.random.default_rng(5)
     for _ in range(8):
         process = fork.Process(
             target=run_experiment, args=(experiment, tmp_path), kwargs={"resume": True}
@@ -244,17 +245,20 @@ def _outcomes(experiment: Experiment, folder: Path) -> tuple[dict[str, str], Lab
     return {outcome.name: outcome.problem for outcome in told}, found
 
 
-def test_a_folder_with_runs_is_not_taken_without_resume(experiment: Experiment, whole: Path) -> None:
+def test_a_folder_with_runs_is_not_taken_without_resume(
+    experiment: Experiment, whole: Path
+) -> None:
     before = contents(whole)
-    with pytest.raises(LabError, match="has runs of this experiment already.*--resume"):
+    with pytest.raises(LabError, match=r"has runs of this experiment already.*--resume"):
         run_experiment(experiment, whole)
     assert contents(whole) == before
 
 
-def test_a_folder_of_another_experiment_is_refused(whole: Path, tmp_path: Path) -> None:
-    other = small(tmp_path, "recipe.steps=12")
-    with pytest.raises(LabError, match="belongs to another experiment: expected data"):
-        run_experiment(other, whole, resume=True)
+def test_a_folder_of_another_experiment_is_refused(experiment: Experiment, whole: Path) -> None:
+    other = replace(experiment, recipe=replace(experiment.recipe, steps=12))
+    for resume in (False, True):
+        with pytest.raises(LabError, match=r"another experiment: .*recipe.steps '12', got '11'"):
+            run_experiment(other, whole, resume=resume)
 
 
 def test_a_folder_in_use_is_refused(experiment: Experiment, tmp_path: Path) -> None:
@@ -387,11 +391,9 @@ def test_metrics_on_a_full_disk_are_an_output_error(tmp_path: Path) -> None:
         pytest.skip("needs /dev/full, which Linux has")
     link = tmp_path / "metrics.jsonl"
     link.symlink_to(full)
-    with pytest.raises(OutputError, match=r"metrics\.jsonl.*No space left.*--resume"):
-        with link.open("wb", buffering=0) as file:
-            from poslens.lab.metrics_file import MetricsFile
-
-            MetricsFile(link, file).write(Metrics(0, 1.0, 1.0, 1.0, 1.0))
+    said = r"metrics\.jsonl.*No space left.*--resume"
+    with link.open("wb", buffering=0) as file, pytest.raises(OutputError, match=said):
+        MetricsFile(link, file).write(Metrics(0, 1.0, 1.0, 1.0, 1.0))
 
 
 def test_metrics_that_lack_lines_are_named(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +72,25 @@ class RunFolder:
             If the operating system refuses.
         """
         made(self.snapshots)
-        for folder in (self.path, self.snapshots):
-            for leftover in folder.glob(".*.part"):
-                leftover.unlink(missing_ok=True)
+        with _refusals(self.path):
+            for leftover in [*self.path.glob(".*.part"), *self.snapshots.glob(".*.part")]:
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
+
+    def replace_model(self, whole: Path) -> None:
+        """Put a model's folder in its place, where an earlier attempt may have left one.
+
+        Raises
+        ------
+        OutputError
+            If the operating system refuses.
+        """
+        with _refusals(self.model):
+            if self.model.exists():
+                shutil.rmtree(self.model)
+            whole.rename(self.model)
 
 
 def made(folder: Path) -> Path:
@@ -83,15 +101,21 @@ def made(folder: Path) -> Path:
     OutputError
         If the operating system refuses.
     """
-    try:
+    with _refusals(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
-            f"cannot make the folder {quoted(folder)}",
+            f"cannot write to the folder {quoted(folder)}",
             got=quoted(error.strerror or error),
             remedy="choose another path, or make room",
         ) from error
-    return folder
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

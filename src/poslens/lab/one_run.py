@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -205,16 +204,11 @@ def _measured(folder: RunFolder, encoding: Encoding, context: int) -> list[dict[
 def _exported(model: Decoder, folder: RunFolder) -> str:
     """Write the model's folder whole; return why there is none where transformers has no such."""
     unfinished = folder.path / ".model.part"
-    shutil.rmtree(unfinished, ignore_errors=True)
     try:
         export(model, unfinished)
     except LabError as error:
         return str(error)
-    shutil.rmtree(folder.model, ignore_errors=True)
-    try:
-        unfinished.rename(folder.model)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder.model}", got=str(error)) from error
+    folder.replace_model(unfinished)
     return ""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -159,11 +160,21 @@ def _taken(experiment: Experiment, folder: Path, *, resume: bool) -> Path:
 
 
 def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
-    for name in vars(wanted):
-        if getattr(found, name) != getattr(wanted, name):
+    before, now = _settings(asdict(found)), _settings(asdict(wanted))
+    for name in now | before:
+        if before.get(name) != now.get(name):
             raise LabError(
                 f"{quoted(folder)} belongs to another experiment",
-                expected=f"{name} {quoted(getattr(wanted, name))}",
-                got=quoted(getattr(found, name)),
+                expected=f"{name} {quoted(now.get(name))}",
+                got=quoted(before.get(name)),
                 remedy="choose another folder, or go on with the settings that it was begun with",
             )
+
+
+def _settings(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every setting by its whole name, such as ``recipe.steps``."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{path}{key}"
+        found |= _settings(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
