@@ -28,9 +28,9 @@ def of_variance_ratio(
 ) -> tuple[float, float] | None:
     """Return the interval of Var(first) ÷ Var(second) for pairs; None for fewer than three.
 
-    The ratios λ² for which first - λ·second and first + λ·second show no correlation: exact for
-    pairs from a bivariate normal distribution, which runs with one seed and so one order of data
-    are, and runs with two seeds (an F interval's assumption) are not.
+    The ratios λ² for which first - λ·second and first + λ·second do not correlate significantly:
+    exact for pairs from a bivariate normal distribution. An F interval would take the two runs of
+    a seed, which share weights and data, for independent ones.
 
     Sources: Pitman 1939, "A note on normal correlation"; Morgan 1939.
     """
