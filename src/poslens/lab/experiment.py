@@ -23,6 +23,7 @@ SMOOTH_SCALE = 8  # of the context's length, one such part is the scale of a smo
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 # What an experiment says elsewhere, or has no say in.
 WITHOUT = {"model": ("vocabulary",), "recipe": ("seed",)}
+FOR_PEOPLE = ("about", "expected", "cost", "hardware")  # on which no number depends
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
 from poslens._version import __version__
 from poslens.encodings import Encoding
-from poslens.errors import LabError, OutputError, PosLensError
+from poslens.errors import LabError, OutputError, PosLensError, quoted
 from poslens.geometry import measures_of_table
 from poslens.lab.data import Split
 from poslens.lab.evaluate import Losses, extrapolation, sliding_losses
@@ -105,10 +106,18 @@ def run_one(job: Job, advance: Callable[[int], None] | None = None) -> Outcome:
         with _locked(lock, job.name), _threads(job.experiment.compute.threads):
             loss = _run(job, folder, advance or (lambda _: None))
     except PosLensError as error:
-        with suppress(OutputError):  # a full disk may be why
-            write_json(folder.error, {"problem": str(error)})
-        return Outcome(job.name, str(error))
+        return _stopped(job, str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return _stopped(
+            job, f"out of memory: {quoted(error)}; take fewer workers or smaller batches"
+        )
     return Outcome(job.name, loss=loss)
+
+
+def _stopped(job: Job, problem: str) -> Outcome:
+    with suppress(OutputError):  # a full disk may be why
+        write_json(job.run_folder.error, {"problem": problem})
+    return Outcome(job.name, problem)
 
 
 def _run(job: Job, folder: RunFolder, advance: Callable[[int], None]) -> float:
@@ -186,6 +195,13 @@ def _evaluated(model: Decoder, experiment: Experiment, split: Split) -> dict[str
 
 
 def _curve(losses: Losses) -> dict[str, Any]:
+    if not np.isfinite(losses.values).all():
+        raise LabError(
+            f"the evaluation at {losses.values.shape[1]} positions broke down",
+            expected="finite losses on held-out text",
+            got="others",
+            remedy="give a lower rate or a longer warm-up",
+        )
     return {"loss": losses.mean, "by_position": losses.by_position.tolist()}
 
 

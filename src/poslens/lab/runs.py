@@ -12,7 +12,7 @@ import torch
 
 from poslens.errors import LabError, quoted
 from poslens.files import written_whole
-from poslens.lab.experiment import Experiment
+from poslens.lab.experiment import FOR_PEOPLE, Experiment
 from poslens.lab.folders import EXPERIMENT, made
 from poslens.lab.metrics_file import steps_written
 from poslens.lab.one_run import Job, Outcome, run_one
@@ -66,7 +66,7 @@ def run_experiment(
     _require_device(experiment.compute.device)
     split = experiment.split()
     split.batch(1, experiment.model.context, seed=0, step=0)  # that there is one
-    path = _taken(experiment, Path(folder), resume=resume)
+    path = _taken(experiment, Path(folder).resolve(), resume=resume)
     jobs = [
         Job(experiment, arm.label, seed, path)
         for seed in experiment.seeds
@@ -162,7 +162,7 @@ def _taken(experiment: Experiment, folder: Path, *, resume: bool) -> Path:
 def _require_same(found: Experiment, wanted: Experiment, folder: Path) -> None:
     before, now = _settings(asdict(found)), _settings(asdict(wanted))
     for name in now | before:
-        if before.get(name) != now.get(name):
+        if name not in FOR_PEOPLE and before.get(name) != now.get(name):
             raise LabError(
                 f"{quoted(folder)} belongs to another experiment",
                 expected=f"{name} {quoted(now.get(name))}",

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from poslens.files import written_whole
+from poslens.lab.experiment import FOR_PEOPLE
 from poslens.lab.report.shown import as_study, evaluated, middle, perplexities
 from poslens.lab.results import LabResults
 from poslens.report import html, sections, words
@@ -138,6 +139,5 @@ def _provenance(results: LabResults) -> str:
 
 def _settings(results: LabResults) -> list[str]:
     """The lines of the experiment's file, without what stands beside them."""
-    said = ("about", "expected", "cost", "hardware")
     lines = results.experiment.to_toml().splitlines()
-    return [line for line in lines if line and line.split(" = ")[0] not in said]
+    return [line for line in lines if line and line.split(" = ")[0] not in FOR_PEOPLE]

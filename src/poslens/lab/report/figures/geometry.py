@@ -16,8 +16,8 @@ DRAWN = {
     "trajectory.linear_r2": "a line's R²",
     "trajectory.noise_share": "noise share",
     "trajectory.roughness": "roughness",
-    "cosine.centered_adjacent": "neighbours' cosine, centred",
-    "cosine.monotonicity": "fall of the cosine with distance, ρ",
+    "cosine.centered_adjacent": "neighbours' cosine",
+    "cosine.monotonicity": "fall of the cosine, ρ",
     "pca.n80": "components for 80 %",
     "pca.pc1_index_correlation": "PC1 with the index, |r|",
 }

@@ -11,7 +11,7 @@ from poslens.report.figures.drawing import Figure
 from poslens.report.figures.trajectory import DRAWN, path, scene
 
 _ROOM = 0.04  # beyond the widest snapshot, of its width
-_LONGEST = 1.5  # side of the space, in Plotly's units
+_LONGEST = 1.7  # side of the space, in Plotly's units
 
 
 def paths(results: LabResults) -> list[Figure]:
