@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from poslens._version import __version__
 
 if TYPE_CHECKING:
-    from poslens import claims, encodings, errors, geometry, nulls
+    from poslens import claims, encodings, errors, geometry, lab, nulls
     from poslens.analysis import analyze
     from poslens.checkpoints import Description, PositionTable, describe, load_table
     from poslens.claims import Claim, Verdict
@@ -36,6 +36,7 @@ __all__ = [
     "encodings",
     "errors",
     "geometry",
+    "lab",
     "load_table",
     "nulls",
     "open_study",
@@ -55,7 +56,7 @@ _HOMES = {
     "load_table": "poslens.checkpoints",
     "open_study": "poslens.netcdf",
 }
-_ROOMS = {"claims", "encodings", "errors", "geometry", "nulls"}
+_ROOMS = {"claims", "encodings", "errors", "geometry", "lab", "nulls"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,20 +6,19 @@ Exit status 0, 2 for bad usage, or 1 with one line on standard error.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from poslens._version import __version__
-from poslens.errors import PosLensError, SettingError, quoted
+from poslens.command_line import errors_on_one_line, progress_bar
+from poslens.errors import SettingError, quoted
+from poslens.lab.commands import lab
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from poslens.comparison import Comparison
-    from poslens.draws import Progress
     from poslens.study import Study
 
 app = typer.Typer(
@@ -30,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
+app.add_typer(lab)
 
 View = Annotated[str, typer.Option(help="raw, or effective: with the first LayerNorm folded in.")]
 SomeRows = Annotated[
@@ -111,12 +110,12 @@ def analyze(
     debug: Debug = False,
 ) -> None:
     """Measure what a model does with positions, and test what is claimed of it."""
-    with _errors_on_one_line(debug=debug):
+    with errors_on_one_line(debug=debug):
         _check_outputs(html, json, save)
         settings = _settings(view, rows, nulls, seed, allow_full_download)
         settings["bars"] = dict(_parsed_bar(each) for each in bar or [])
         settings |= {"text": text, "contexts": contexts, "length": length, "layers": layers}
-        with _progress() as progress:
+        with progress_bar() as progress:
             from poslens.analysis import analyze as run
 
             study = run(source, part=part, progress=progress, **settings)
@@ -155,10 +154,10 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Analyse several sources and show them side by side."""
-    with _errors_on_one_line(debug=debug):
+    with errors_on_one_line(debug=debug):
         _check_outputs(html, json)
         settings = _settings(view, rows, nulls, seed, allow_full_download)
-        with _progress() as progress:
+        with progress_bar() as progress:
             from poslens.comparison import compare as run
 
             found = run(sources, labels=label or None, progress=progress, **settings)
@@ -235,57 +234,6 @@ def _parsed_bar(text: str) -> tuple[str, float]:
         got=quoted(text),
         remedy="name a claim and a number",
     )
-
-
-@contextmanager
-def _errors_on_one_line(*, debug: bool) -> Iterator[None]:
-    """Turn an error into one line on standard error and exit status 1."""
-    try:
-        yield
-    except (typer.Exit, typer.Abort):
-        raise
-    except KeyboardInterrupt:
-        _leave("interrupted; nothing was written", 130)
-    except BrokenPipeError:
-        # The reader of standard output has gone (`| head`): nothing is left to say to it.
-        sys.stderr.close()
-        raise typer.Exit(1) from None
-    except PosLensError as error:
-        if debug:
-            raise
-        _leave(str(error), 1)
-    except Exception as error:
-        if debug:
-            raise
-        _leave(
-            f"unexpected {type(error).__name__}: {quoted(error)}; this is a fault in PosLens: "
-            "run again with --debug and report it",
-            1,
-        )
-
-
-def _leave(message: str, status: int) -> None:
-    sys.stderr.write(f"poslens: {message}\n")
-    raise typer.Exit(status)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A progress bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<26}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("reading", total=None)
-
-        def advance(what: str, done: int, total: int) -> None:
-            bars.update(task, description=what, completed=done, total=total)
-
-        yield advance
 
 
 def main() -> None:

@@ -69,3 +69,7 @@ class UndefinedMeasureError(PosLensError):
 
     `poslens.analyze` turns it into a null with a reason; the other measures are unaffected.
     """
+
+
+class LabError(PosLensError):
+    """An experiment cannot be run, or went wrong: its data, its model, or a loss that is NaN."""

@@ -52,6 +52,12 @@ class _ClaimsTable:
 
 def _lines(study: Study, width: int) -> Iterator[Text]:
     yield from _header(study, width)
+    yield from claim_lines(study, width)
+    yield from _by_layer(study, width)
+
+
+def claim_lines(study: Study, width: int) -> Iterator[Text]:
+    """Yield the claims that apply as a table of at most ``width`` columns, then the others."""
     claims = words.tested(study)
     if claims:
         columns = _columns(claims, width)
@@ -62,7 +68,6 @@ def _lines(study: Study, width: int) -> Iterator[Text]:
             yield _claim_line(columns, claim)
             yield from _reading(claim, width)
     yield from _inapplicable(study, width)
-    yield from _by_layer(study, width)
 
 
 def _header(study: Study, width: int) -> Iterator[Text]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from poslens.axes import COMPONENT, LAYER, POSITION
 from poslens.report import words
-from poslens.report.figures import drawing, trajectory
-from poslens.report.figures.drawing import Figure, Layout
+from poslens.report.figures import drawing, stepped, trajectory
+from poslens.report.figures.drawing import Figure
 from poslens.study import Study
 
 _NAME, _TITLE = "layered-paths", "The path of the positions, layer by layer"
@@ -35,24 +33,7 @@ def layered_paths(study: Study) -> Figure:
     ]
     scenes = [trajectory.scene(of, position) for of in scores]
     titles = [_title(layer, explained) for layer in layers.tolist()]
-    layout = drawing.layout(
-        680,
-        scene=scenes[0],
-        margin={"l": 0, "r": 0, "t": 40, "b": 0},
-        title={
-            "text": titles[0],
-            "font": {"size": 13},
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "top",
-            "yref": "container",
-            "pad": {"t": 8, "l": 8},
-        },
-        sliders=[_slider(layers, titles, scenes)] if layers.size > 1 else [],
-        # With its slider, on a phone.
-        meta={"narrow": {"layout": {"height": 500, "title": {"font": {"size": 11}}}}},
-    )
+    layout = stepped.layout(layers.tolist(), titles, scenes)
     return Figure(_NAME, _TITLE, _reading(layers, explained), traces, layout)
 
 
@@ -71,43 +52,6 @@ def _title(layer: int, explained: dict[int, float]) -> str:
     if layer in explained:
         text += f": {words.percent(explained[layer])} of the variance in PC1–PC{trajectory.DRAWN}"
     return text
-
-
-def _slider(layers: np.ndarray, titles: list[str], scenes: list[Layout]) -> dict[str, Any]:
-    """A slider whose steps show one trace each, under its own title; the camera stays."""
-    steps = [
-        {
-            "label": str(layer),
-            "method": "update",
-            "args": [
-                {"visible": [other == number for other in range(len(titles))]},
-                {
-                    "title.text": title,
-                    "scene.annotations": scene["annotations"],
-                    "scene.aspectmode": scene["aspectmode"],
-                },
-            ],
-        }
-        for number, (layer, title, scene) in enumerate(
-            zip(layers.tolist(), titles, scenes, strict=True)
-        )
-    ]
-    return {
-        "active": 0,
-        "steps": steps,
-        "currentvalue": {"visible": False},  # the title names the layer
-        "pad": {"t": 76, "b": 8, "l": 12, "r": 12},  # below the colour bar
-        "len": 1,
-        "x": 0,
-        "y": 0,
-        "yanchor": "top",
-        "bgcolor": drawing.GRID,
-        "bordercolor": drawing.MUTED,
-        "activebgcolor": drawing.BLUE,
-        "tickcolor": drawing.MUTED,
-        "font": {"color": drawing.MUTED},
-        "transition": {"duration": 0},
-    }
 
 
 def _reading(layers: np.ndarray, explained: dict[int, float]) -> str:

@@ -1,0 +1,70 @@
+"""What every command does alike: errors on one line, and progress on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from poslens.errors import PosLensError, quoted
+
+
+@contextmanager
+def errors_on_one_line(*, debug: bool, kept: str = "nothing was written") -> Iterator[None]:
+    """Turn an error into one line on standard error and exit status 1.
+
+    Parameters
+    ----------
+    debug
+        Show a traceback instead.
+    kept
+        What an interruption leaves behind.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        _leave(f"interrupted; {kept}", 130)
+    except BrokenPipeError:
+        # The reader of standard output has gone (`| head`): nothing is left to say to it.
+        sys.stderr.close()
+        raise typer.Exit(1) from None
+    except PosLensError as error:
+        if debug:
+            raise
+        _leave(str(error), 1)
+    except Exception as error:
+        if debug:
+            raise
+        _leave(
+            f"unexpected {type(error).__name__}: {quoted(error)}; this is a fault in PosLens: "
+            "run again with --debug and report it",
+            1,
+        )
+
+
+def _leave(message: str, status: int) -> None:
+    sys.stderr.write(f"poslens: {message}\n")
+    raise typer.Exit(status)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<26}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("reading", total=None)
+
+        def advance(what: str, done: int, total: int) -> None:
+            bars.update(task, description=what, completed=done, total=total)
+
+        yield advance

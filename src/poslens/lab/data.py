@@ -1,0 +1,191 @@
+"""Bytes of a UTF-8 text as tokens, and a split into contiguous blocks."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from poslens.encodings.validate import require_count
+from poslens.errors import LabError, SettingError, quoted
+from poslens.lab.batches import Batch, Ids, require_batch
+from poslens.lab.seeds import Stream, generator
+
+BYTES = 256
+EVERY = 10  # of so many blocks, one is held out
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Text:
+    """A text whose tokens are its bytes.
+
+    Attributes
+    ----------
+    tokens
+        Shape (token,); a view of the file where there is one.
+    name
+        What it is called.
+    sha256
+        Of the bytes.
+    """
+
+    tokens: UInt8[np.ndarray, "token"]
+    name: str
+    sha256: str
+
+    def __repr__(self) -> str:
+        return f"Text({self.name}, {len(self.tokens)} bytes, sha256 {self.sha256[:16]})"
+
+
+def read_text(path: str | Path) -> Text:
+    """Map a UTF-8 file into memory; it is read once, in pieces, to check it.
+
+    Raises
+    ------
+    LabError
+        If it cannot be read, is empty, or is no UTF-8.
+    """
+    digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
+    read = 0
+    try:
+        with Path(path).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                decoder.decode(chunk)
+                read += len(chunk)
+        decoder.decode(b"", final=True)
+        if read == 0:
+            raise LabError(f"cannot train on {quoted(path)}", expected="a text", got="no bytes")
+        tokens = np.memmap(path, dtype=np.uint8, mode="r")
+    except UnicodeDecodeError as error:
+        raise LabError(
+            f"cannot train on {quoted(path)}",
+            expected="UTF-8",
+            got=f"{error.reason} after {read} bytes or later",
+            remedy="convert the file",
+        ) from error
+    except OSError as error:
+        raise LabError(
+            f"cannot read {quoted(path)}", got=quoted(error.strerror or error)
+        ) from error
+    return Text(tokens, Path(path).name, digest.hexdigest())
+
+
+def python_help() -> Text:
+    """Return the text that comes with every Python: the topics of ``help()``, in English.
+
+    About 460 kB; versions of Python differ in it, as the digest shows.
+    """
+    from pydoc_data.topics import topics
+
+    content = "\n\n".join(topics[name] for name in sorted(topics)).encode()
+    tokens = np.frombuffer(content, dtype=np.uint8)
+    return Text(tokens, "pydoc_data.topics", hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A text in blocks, of which every ``every``-th is held out.
+
+    Blocks are contiguous, so that what is held out has no neighbours in common with training
+    windows, and its windows of any length up to a block's are of the same bytes.
+
+    Attributes
+    ----------
+    text
+        What is split.
+    block
+        Bytes of a block; one more than the longest context that is evaluated.
+    every
+        How many blocks there are to one that is held out.
+
+    Raises
+    ------
+    SettingError
+        If a number is out of its range.
+    LabError
+        If the text has fewer blocks than ``every``.
+    """
+
+    text: Text
+    block: int
+    every: int = EVERY
+    vocabulary: int = field(default=BYTES, init=False)
+
+    def __post_init__(self) -> None:
+        require_count("block", self.block, 2)
+        require_count("every", self.every, 2)
+        blocks = len(self.text.tokens) // self.block
+        if blocks < self.every:
+            raise LabError(
+                f"{self.text!r} is too short",
+                expected=f"at least {self.every} blocks of {self.block} bytes, one to be held out",
+                got=f"{blocks}",
+                remedy="give a longer text, or evaluate at shorter contexts",
+            )
+
+    @cached_property
+    def _held_out_starts(self) -> Int[np.ndarray, "block"]:
+        blocks = len(self.text.tokens) // self.block
+        return self.block * np.arange(self.every - 1, blocks, self.every)
+
+    @cached_property
+    def _runs(self) -> Int[np.ndarray, "run bound"]:
+        """Begin and end of what training may read, between held-out blocks."""
+        starts = np.r_[0, self._held_out_starts + self.block]
+        return np.stack([starts, np.r_[self._held_out_starts, len(self.text.tokens)]], axis=1)
+
+    def batch(self, contexts: int, length: int, seed: int, step: int) -> Batch:
+        """Return windows of the training part, each drawn from all that there are.
+
+        Raises
+        ------
+        LabError
+            If no run of training bytes has ``length`` + 1.
+        """
+        require_batch(contexts, length)
+        windows = np.maximum(self._runs[:, 1] - self._runs[:, 0] - length, 0)
+        ends = np.cumsum(windows)
+        if ends[-1] == 0:
+            longest = int((self._runs[:, 1] - self._runs[:, 0]).max())
+            raise LabError(
+                f"a context is longer than what {self.text!r} has between held-out blocks",
+                expected=f"at most {longest - 1} positions",
+                got=f"{length}",
+                remedy="give a longer text, or hold out fewer blocks",
+            )
+        drawn = generator(seed, Stream.DATA, step).integers(ends[-1], size=contexts)
+        run = np.searchsorted(ends, drawn, side="right")
+        return self._windows(self._runs[run, 0] + drawn - (ends - windows)[run], length)
+
+    def held_out(self, length: int) -> Batch:
+        """Return the held-out blocks in windows of one length.
+
+        Windows of two lengths that both divide ``block`` - 1 are of the same bytes.
+
+        Raises
+        ------
+        SettingError
+            If a block has no such window.
+        """
+        most = self.block - 1
+        if not 1 <= length <= most:
+            raise SettingError(
+                "no held-out block has such a window",
+                expected=f"from 1 to {most} positions",
+                got=f"{length}",
+                remedy="split the text into longer blocks" if length > most else "",
+            )
+        count = most // length
+        starts = self._held_out_starts[:, None] + length * np.arange(count)
+        return self._windows(starts.ravel(), length)
+
+    def _windows(self, starts: Int[np.ndarray, "context"], length: int) -> Batch:
+        tokens: Ids = self.text.tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+        return Batch(tokens[:, :-1], tokens[:, 1:])

@@ -1,0 +1,1 @@
+"""Experiments that come with PosLens: the TOML files of this folder."""
