@@ -126,7 +126,7 @@ def on_text(
             "attention.note": Labelled((), np.array(first.note)),
         },
         evidence=first_evidence(first.sums, largest, contexts),
-        means=first.means,
+        means=first.means if reading.asked else None,  # drawn tokens are no corpus
         read=read,
     )
 

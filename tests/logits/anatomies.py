@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from brute_logits import Anatomy, Array, array
 from float64_models import in_float64
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
-
-from brute import Anatomy, Array, array
 
 LENGTH = 43
 SPECIAL = {"bos_token_id": 3, "eos_token_id": 4, "pad_token_id": 1}

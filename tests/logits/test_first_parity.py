@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import brute_logits as brute
 import numpy as np
 import pytest
 from anatomies import BASIC, CASES, GPT2, GROUPED, LENGTH, SPECIAL, T5, Case
 from float64_models import build, own_logits, row_centred, saved
 from numpy.testing import assert_allclose
 from split_models import split
-
-import brute
 
 HEADS = 6
 # Ids that no model takes for padding.
