@@ -19,6 +19,9 @@ FILE_SUFFIXES = (".safetensors", ".index.json", ".gguf", ".bin", ".pt", ".pth", 
 
 USAGE = usage("sinusoidal")
 
+DEMO = "demo"
+DEMO_FOLDER = Path(__file__).parent.parent / "demo"  # the small model that ships with the package
+
 
 @dataclass(frozen=True)
 class Located:
@@ -50,7 +53,8 @@ def parse_source(source: str | os.PathLike[str]) -> EncodingSpec | Located | Add
     """Return what a source string names.
 
     The longest path that exists is taken, even if it contains ``::``, and before a model of that
-    name; an `os.PathLike` names neither an encoding nor a model, nor does ``./sinusoidal:…``.
+    name; ``demo`` is the model that ships with the package. An `os.PathLike` names neither an
+    encoding nor a model, nor does ``./sinusoidal:…``.
 
     Raises
     ------
@@ -95,6 +99,8 @@ def _named(path: str, tensor: str | None, *, remote: bool) -> Located | Address 
         return Located(Path(path), tensor)
     if not remote:
         return None
+    if path == DEMO:
+        return Located(DEMO_FOLDER, tensor)
     if re.match("https?://", path, re.IGNORECASE):
         return _address(path, tensor)
     return _hub_model(path, tensor)
