@@ -45,6 +45,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/sources.py
 	$(BIN)/python benchmarks/kernel.py
 	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/lab.py
 
 clean:
 	rm -rf $(VENV) minilm.html
