@@ -35,6 +35,10 @@ def main() -> None:
         if poslens.open_study(saved) != study or page.stat().st_size < 1_000_000:
             sys.exit("a study does not survive saving, or its page is empty")
 
+    demo = poslens.analyze("demo", nulls=0, contexts=2, length=64)
+    if demo.claim("attention.four_terms").verdict.value != "supported":
+        sys.exit("the demo model cannot be read with a text")
+
     from typer.testing import CliRunner
 
     from poslens.cli import app
