@@ -15,6 +15,7 @@ from poslens import Verdict
 from poslens.attention import TERMS
 from poslens.cli import app
 from poslens.errors import PosLensError, SettingError, SourceError
+from poslens.on_text import _left_out
 from poslens.study import Study
 
 SHARES = [f"attention.share.{term}" for term in TERMS]
@@ -110,6 +111,12 @@ def test_the_logits_shown_sum_to_rows_without_a_mean(on_text: Study) -> None:
     assert on_text.data["attention.logits_token"].values[0] == "[CLS]"
     layer, head = on_text.data["attention.logits_place"].values
     assert (layer, int(head)) == (0, int(np.argmax(shares(on_text)[1:4, 0].sum(axis=0))))
+
+
+def test_layers_that_are_left_out_are_named() -> None:
+    assert _left_out({}) == {}
+    note = _left_out({5: "of this reason", 2: "another", 0: "of this reason"})["attention.note"]
+    assert str(note.values) == "layers 0, 5 left out: of this reason; layer 2 left out: another"
 
 
 def test_without_a_text_tokens_are_drawn(minilm_study: Study) -> None:

@@ -192,6 +192,7 @@ def _every_layer(
         data={
             **logit_arrays(states.terms, states.picture, states.place, contexts),
             **state_arrays(states),
+            **_left_out(states.reasons),
         },
         evidence=first_evidence(states.terms[0], error, contexts)
         if states.terms[0] is not None
@@ -199,3 +200,15 @@ def _every_layer(
         means=None if first is None else first.means,
         layers=layer_studies(states.positions, settings, report),
     )
+
+
+def _left_out(reasons: Mapping[int, str]) -> dict[str, Labelled]:
+    """Say which layers have no shares, and why; nothing where all have."""
+    layers: dict[str, list[int]] = {}
+    for layer, reason in sorted(reasons.items()):
+        layers.setdefault(reason, []).append(layer)
+    said = [
+        f"layer{'s' if len(of) > 1 else ''} {', '.join(map(str, of))} left out: {reason}"
+        for reason, of in layers.items()
+    ]
+    return {"attention.note": Labelled((), np.array("; ".join(said)))} if said else {}
