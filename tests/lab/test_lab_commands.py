@@ -30,7 +30,7 @@ def test_importing_the_command_line_imports_no_torch() -> None:
 def test_what_is_shipped_is_listed() -> None:
     done = run("list")
     assert done.exit_code == 0
-    for said in ("quick", "paper", "cost:", "hardware:", "GPU"):
+    for said in ("quick", "paper", "tasks", "cost:", "hardware:", "GPU"):
         assert said in done.stdout
 
 
@@ -76,7 +76,7 @@ def test_runs_that_stop_are_named_at_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "quik", "--out", "OUT"], ["quik", "one of paper, quick"]),
+        (["run", "quik", "--out", "OUT"], ["quik", "one of paper, quick, tasks"]),
         (["run", "FILE", "--out", "OUT", "--executor", "slurm"], ["processes or dask", "slurm"]),
         (["run", "FILE", "--out", "OUT", "--workers", "0"], ["at least 1", "--workers"]),
         (["run", "FILE", "--out", "OUT", "--set", "recipe.stepz=1"], ["did you mean steps?"]),

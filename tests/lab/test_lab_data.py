@@ -14,14 +14,15 @@ from poslens.errors import LabError, SettingError
 from poslens.lab.batches import IGNORED, Batches
 from poslens.lab.data import Split, Text, python_help, read_text
 from poslens.lab.seeds import Stream, generator, whole_seed
-from poslens.lab.tasks import Copy, Counting, Lookup, Reverse
+from poslens.lab.tasks import TASKS as NAMED
+from poslens.lab.tasks import Copy, Counting, Lookup, Reverse, Task
 
 TASKS = [
     Copy(),
     Reverse(symbols=5),
     Lookup(back=3),
     Lookup(back=0),
-    Counting(),
+    Counting(symbols=7),
     Counting(symbols=3),
 ]
 
@@ -177,12 +178,38 @@ def answer(task: object, inputs: list[int], at: int) -> int:
     return inputs[mark - 1 - (at - mark)] if isinstance(task, Reverse) else inputs[at - mark]
 
 
+@pytest.mark.parametrize("task", TASKS, ids=repr)
+def test_every_context_of_the_shortest_length_has_an_answer(task: Task) -> None:
+    targets = task.batch(500, task.shortest, 1, 0).targets
+    assert (targets != IGNORED).any(axis=1).all()
+    assert (targets < task.symbols).all()
+
+
+@pytest.mark.parametrize("task", TASKS, ids=repr)
+def test_one_symbol_is_right_as_often_as_is_said(task: Task) -> None:
+    targets = task.batch(40, 2000, 1, 0).targets
+    answers = targets[targets != IGNORED]
+    often = np.bincount(answers).max() / len(answers)
+    assert abs(often - task.guessed) < 5 / np.sqrt(len(answers))
+
+
+def test_tasks_by_name() -> None:
+    assert {name: repr(kind()) for name, kind in NAMED.items()} == {
+        "copy": "Copy(symbols=16)",
+        "reverse": "Reverse(symbols=16)",
+        "lookup": "Lookup(symbols=16, back=8)",
+        "counting": "Counting(symbols=16)",
+    }
+
+
 def test_tasks_that_cannot_be() -> None:
     with pytest.raises(LabError, match=r"no context of Lookup\(symbols=16, back=8\) is so short: "
                        "expected at least 9 positions, got 8"):  # fmt: skip
         Lookup().batch(1, 8, 0, 0)
     with pytest.raises(SettingError, match="at least 2 for symbols, got 1"):
         Copy(symbols=1)
+    with pytest.raises(LabError, match="expected at least 16 positions, got 15"):
+        Counting().batch(1, 15, 0, 0)
     with pytest.raises(SettingError, match="at least 0 for back, got -1"):
         Lookup(back=-1)
 

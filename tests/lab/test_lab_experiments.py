@@ -12,12 +12,13 @@ from lab_experiments import TOML, small, written
 from poslens.encodings import Alibi, Learned, Rope
 from poslens.encodings.validate import noise
 from poslens.errors import LabError, PosLensError, SettingError
+from poslens.lab.data import OnText
 from poslens.lab.reading import read_experiment, shipped
 from poslens.lab.smooth import smooth_table
 
 
 def test_those_that_are_shipped_say_what_to_expect() -> None:
-    assert shipped() == ["paper", "quick"]
+    assert shipped() == ["paper", "quick", "tasks"]
     for name in shipped():
         experiment = read_experiment(name)
         assert experiment.name == name
@@ -28,7 +29,7 @@ def test_those_that_are_shipped_say_what_to_expect() -> None:
         assert {1, 2, 4, 8} <= set(experiment.evaluate.factors)
 
 
-@pytest.mark.parametrize("name", ["quick", "paper"])
+@pytest.mark.parametrize("name", ["quick", "paper", "tasks"])
 def test_what_is_written_is_read_as_the_same(name: str, tmp_path: Path) -> None:
     experiment = read_experiment(name, ["about='Tab\\t, \\u007f, \"quoted\", ç, \\\\'"])
     path = tmp_path / "copy.toml"
@@ -38,8 +39,9 @@ def test_what_is_written_is_read_as_the_same(name: str, tmp_path: Path) -> None:
 
 def test_a_text_is_found_beside_the_file(tmp_path: Path) -> None:
     experiment = small(tmp_path)
+    assert isinstance(experiment.data, OnText)
     assert experiment.data.file == str(tmp_path / "text.txt")
-    assert experiment.split().text.name == "text.txt"
+    assert experiment.data.split(128).text.name == "text.txt"
     copy = tmp_path / "elsewhere"
     copy.mkdir()
     (copy / "experiment.toml").write_text(experiment.to_toml(), encoding="utf-8")
@@ -94,6 +96,10 @@ def test_settings_can_be_changed(tmp_path: Path) -> None:
         ("model.biases=1", ["'model.biases'", "true or false"]),
         ("model.heads=3", ["multiple of 3", "16"]),
         ("data.held_out=0.3", ["data.held_out", "0.3"]),
+        ("data.tusk=copy", ["unknown key 'data.tusk'", "did you mean task?"]),
+        ("data.back=3", ["unknown key 'data.back'", "one of task, file, held_out"]),
+        ("data=3", ["'data'", "a table"]),
+        ("evaluate.contexts=9", ["evaluate.contexts is for an experiment on a task", "got 9"]),
         ("evaluate.factors=[2, 4]", ["evaluate.factors", "[2, 4]"]),
         ("evaluate.factors=[1, 1]", ["evaluate.factors", "[1, 1]"]),
         ("compute.device=gpu", ["'compute.device'", "cpu or cuda", "gpu"]),
@@ -128,7 +134,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
     experiment = small(tmp_path, "model.context=100")
     with pytest.raises(LabError, match="too short"):
-        experiment.split()
+        experiment.batches()
 
 
 def test_a_smooth_table_is_noise_under_a_window() -> None:

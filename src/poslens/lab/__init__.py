@@ -39,12 +39,13 @@ if TYPE_CHECKING:
     from poslens.lab.shape import Shape
     from poslens.lab.snapshots import save_snapshot, snapshot_path, snapshot_steps
     from poslens.lab.state import load_training, save_training
-    from poslens.lab.tasks import Copy, Counting, Lookup, Reverse
+    from poslens.lab.tasks import TASKS, Copy, Counting, Lookup, Reverse, Task
     from poslens.lab.train import Metrics, Training
 
 __all__ = [
     "IGNORED",
     "SCHEMES",
+    "TASKS",
     "Batch",
     "Batches",
     "Copy",
@@ -59,6 +60,7 @@ __all__ = [
     "Reverse",
     "Shape",
     "Split",
+    "Task",
     "Text",
     "Training",
     "accuracy",
@@ -84,6 +86,7 @@ __all__ = [
 _HOMES = {
     "IGNORED": "batches",
     "SCHEMES": "schemes",
+    "TASKS": "tasks",
     "Batch": "batches",
     "Batches": "batches",
     "Copy": "tasks",
@@ -98,6 +101,7 @@ _HOMES = {
     "Reverse": "tasks",
     "Shape": "shape",
     "Split": "data",
+    "Task": "tasks",
     "Text": "data",
     "Training": "train",
     "accuracy": "evaluate",

@@ -20,6 +20,7 @@ from poslens.geometry.table import TableMeasures
 from poslens.lab.experiment import Arm
 from poslens.lab.intervals import of_mean, of_variance_ratio
 from poslens.lab.results import LabResults, Run
+from poslens.lab.tasks import Task
 
 RELATIVE = ("rope", "alibi", "t5", "shaw")
 FACTOR = 4  # of the trained length, at which extrapolation is judged
@@ -35,7 +36,8 @@ def lab_claims(results: LabResults) -> tuple[Claim, ...]:
     ``relative.extrapolates``
         exp of (loss at 4× - loss at 1×) of a relative scheme minus the same of the learned table,
         within a seed. The value is the worst of all schemes and seeds; the interval is Student's,
-        paired, over the seeds of the scheme that is worst on average.
+        paired, over the seeds of the scheme that is worst on average. On a text alone: a task may
+        ask for other distances at other lengths, and a loss near 0 has no perplexity to compare.
     ``training.stabler``
         Variance over seeds of the held-out loss with a table that began smooth ÷ with one that
         began as noise; the interval is that of pairs, see `poslens.lab.intervals`.
@@ -94,6 +96,12 @@ def _untouched(runs: dict[int, Run], context: int) -> str:
 
 
 def _extrapolates(rule: Rule, results: LabResults) -> Claim:
+    if isinstance(results.experiment.data, Task):
+        return _inapplicable(
+            rule,
+            f"is a claim about perplexity on text, and this experiment is on the task "
+            f"{results.experiment.data.task}: its accuracy by length is what tells",
+        )
     context = results.experiment.model.context
     learned = {
         seed: growth

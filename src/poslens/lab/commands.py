@@ -33,7 +33,7 @@ _KEPT = "what the runs have written is sound: go on with --resume"
 @lab.command("run")
 def run(
     experiment: Annotated[
-        str, typer.Argument(help="quick, paper, or a TOML file.", show_default=False)
+        str, typer.Argument(help="quick, tasks, paper, or a TOML file.", show_default=False)
     ],
     out: Annotated[str, typer.Option(help="A new folder for the runs.", show_default=False)],
     resume: Annotated[

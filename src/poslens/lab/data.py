@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from poslens.encodings.validate import require_count
+from poslens.encodings.validate import require_count, require_number
 from poslens.errors import LabError, SettingError, quoted
 from poslens.lab.batches import Batch, Ids, require_batch
 from poslens.lab.seeds import Stream, generator
@@ -189,3 +189,54 @@ class Split:
     def _windows(self, starts: Int[np.ndarray, "context"], length: int) -> Batch:
         tokens: Ids = self.text.tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
         return Batch(tokens[:, :-1], tokens[:, 1:])
+
+
+@dataclass(frozen=True)
+class OnText:
+    """An experiment's data: a text.
+
+    Attributes
+    ----------
+    file
+        A UTF-8 text, in an experiment's file relative to it; where None, the help of Python.
+    held_out
+        The share of the text's blocks that no model is trained on: one in so many.
+
+    Raises
+    ------
+    LabError, SettingError
+        If the share is not one in a whole number.
+    """
+
+    file: str | None = None
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_number("data.held_out", self.held_out, above=True, most=0.5)
+        if abs(self.every * self.held_out - 1) > 1e-6:
+            raise LabError(
+                "cannot hold out this share of the text",
+                expected="one in a whole number, such as 0.1 or 0.05, for data.held_out",
+                got=f"{self.held_out:g}",
+            )
+
+    @property
+    def vocabulary(self) -> int:
+        """All bytes."""
+        return BYTES
+
+    @property
+    def every(self) -> int:
+        """How many blocks there are to one that is held out."""
+        return round(1 / self.held_out)
+
+    def split(self, longest: int) -> Split:
+        """Return the text in blocks of a longest length that is evaluated.
+
+        Raises
+        ------
+        LabError
+            If it cannot be read, or is too short.
+        """
+        text = python_help() if self.file is None else read_text(self.file)
+        return Split(text, longest + 1, self.every)

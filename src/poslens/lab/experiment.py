@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from poslens.encodings import Encoding
-from poslens.encodings.validate import require_count, require_number
+from poslens.encodings.validate import require_count
 from poslens.errors import LabError, quoted
 from poslens.lab import strict
-from poslens.lab.data import Split, python_help, read_text
+from poslens.lab.data import OnText, Split
 from poslens.lab.recipe import Recipe
 from poslens.lab.schemes import SCHEMES, scheme
 from poslens.lab.seeds import Stream, whole_seed
 from poslens.lab.shape import Shape
 from poslens.lab.smooth import smooth_table
+from poslens.lab.tasks import Task
 
 Init = Literal["random", "smooth"]
+CONTEXTS = 256
 SMOOTH_SCALE = 8  # of the context's length, one such part is the scale of a smooth table
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
@@ -71,36 +73,6 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Data:
-    """What models read.
-
-    Attributes
-    ----------
-    file
-        A UTF-8 text, in an experiment's file relative to it; where None, the help of Python.
-    held_out
-        The share of the text's blocks that no model is trained on: one in so many.
-    """
-
-    file: str | None = None
-    held_out: float = 0.1
-
-    def __post_init__(self) -> None:
-        require_number("data.held_out", self.held_out, above=True, most=0.5)
-        if abs(self.every * self.held_out - 1) > 1e-6:
-            raise LabError(
-                "cannot hold out this share of the text",
-                expected="one in a whole number, such as 0.1 or 0.05, for data.held_out",
-                got=f"{self.held_out:g}",
-            )
-
-    @property
-    def every(self) -> int:
-        """How many blocks there are to one that is held out."""
-        return round(1 / self.held_out)
-
-
-@dataclass(frozen=True)
 class Evaluate:
     """How models are evaluated.
 
@@ -109,14 +81,19 @@ class Evaluate:
     factors
         Lengths, as multiples of the trained context; 1 is one of them.
     stride
-        By how many positions the window of the sliding baseline moves; where None, by half of the
-        context.
+        On a text, by how many positions the window of the sliding baseline moves; where None, by
+        half of the context.
+    contexts
+        On a task, how many are drawn at each length; where None, `CONTEXTS`.
     """
 
     factors: tuple[int, ...] = (1, 2, 4, 8)
     stride: int | None = None
+    contexts: int | None = None
 
     def __post_init__(self) -> None:
+        if self.contexts is not None:
+            require_count("evaluate.contexts", self.contexts)
         for factor in self.factors:
             require_count("evaluate.factors", factor)
         if 1 not in self.factors or sorted(set(self.factors)) != list(self.factors):
@@ -181,7 +158,8 @@ class Experiment:
     seeds
         Of weights, data order and dropout; one run of each scheme for each.
     model, data, recipe, evaluate, record, compute
-        Sizes, text, budget, lengths, what is kept, and where.
+        Sizes (whose vocabulary is the data's), a text or a task, budget, lengths, what is kept, and
+        where.
 
     Raises
     ------
@@ -198,7 +176,7 @@ class Experiment:
     seeds: tuple[int, ...]
     model: Shape
     recipe: Recipe
-    data: Data = field(default_factory=Data)
+    data: OnText | Task = field(default_factory=OnText)
     evaluate: Evaluate = field(default_factory=Evaluate)
     record: Record = field(default_factory=Record)
     compute: Compute = field(default_factory=Compute)
@@ -219,6 +197,28 @@ class Experiment:
                 )
         for arm in self.schemes:
             self.encoding(arm, self.seeds[0])
+        self._require_fitting()
+
+    def _require_fitting(self) -> None:
+        """What is read, the model and the evaluation are of one kind."""
+        if self.model.vocabulary != self.data.vocabulary:
+            raise LabError(
+                f"the model is not for {self.data!r}",
+                expected=f"a vocabulary of {self.data.vocabulary}",
+                got=f"{self.model.vocabulary}",
+            )
+        if isinstance(self.data, Task):
+            self.data.require_length(self.model.context)
+            key, given, other = "stride", self.evaluate.stride, "a text, and this one is on a task"
+        else:
+            key, given = "contexts", self.evaluate.contexts
+            other = "a task, and this one is on a text"
+        if given is not None:
+            raise LabError(
+                f"evaluate.{key} is for an experiment on {other}",
+                got=f"{given}",
+                remedy="leave it out",
+            )
 
     @property
     def longest(self) -> int:
@@ -229,6 +229,11 @@ class Experiment:
     def stride(self) -> int:
         """By how many positions the sliding window moves."""
         return self.evaluate.stride or max(self.model.context // 2, 1)
+
+    @property
+    def contexts(self) -> int:
+        """How many contexts of a task are drawn at each length."""
+        return self.evaluate.contexts or CONTEXTS
 
     def arm(self, label: str) -> Arm:
         """Return the scheme of this label."""
@@ -247,16 +252,15 @@ class Experiment:
         """Return the recipe of one seed's runs."""
         return replace(self.recipe, seed=seed)
 
-    def split(self) -> Split:
-        """Return the text in blocks of the longest length that is evaluated.
+    def batches(self) -> Split | Task:
+        """Return the task, or the text in blocks of the longest length that is evaluated.
 
         Raises
         ------
         LabError
-            If it cannot be read, or is too short.
+            If a text cannot be read, or is too short.
         """
-        text = python_help() if self.data.file is None else read_text(self.data.file)
-        return Split(text, self.longest + 1, self.data.every)
+        return self.data if isinstance(self.data, Task) else self.data.split(self.longest)
 
     def to_toml(self) -> str:
         """Return the experiment as a file that `read_experiment` reads."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -18,15 +17,16 @@ from poslens.encodings import Encoding
 from poslens.errors import LabError, OutputError, PosLensError, quoted
 from poslens.geometry import measures_of_table
 from poslens.lab.data import Split
-from poslens.lab.evaluate import Losses, extrapolation, sliding_losses
 from poslens.lab.experiment import Experiment
 from poslens.lab.export import export
 from poslens.lab.folders import RunFolder, write_json
+from poslens.lab.held_out import evaluated
 from poslens.lab.metrics_file import appending
 from poslens.lab.model import Decoder
 from poslens.lab.results import SCHEMA, read_run, read_table, snapshots_of
 from poslens.lab.snapshots import save_snapshot, snapshot_steps
 from poslens.lab.state import load_training, save_training
+from poslens.lab.tasks import Task
 from poslens.lab.train import Training
 
 LOCK_SECONDS = 10.0  # for a process that ends because its parent was killed
@@ -73,7 +73,7 @@ class Outcome:
     problem
         Why it stopped; empty where it is done.
     loss
-        On held-out text at the trained length, in nats per token; None where it stopped.
+        On what is held out, at the trained length, in nats per token; None where it stopped.
     """
 
     name: str
@@ -127,15 +127,15 @@ def _run(job: Job, folder: RunFolder, advance: Callable[[int], None]) -> float:
         return read_run(folder, job.label, job.seed).loss
     folder.error.unlink(missing_ok=True)
     begun = time.perf_counter()
-    split = experiment.split()
+    batches = experiment.batches()
     encoding = experiment.encoding(experiment.arm(job.label), job.seed)
     model = Decoder(experiment.model, encoding, job.seed).to(experiment.compute.device)
-    training = Training(model, split, experiment.recipe_of(job.seed))
+    training = Training(model, batches, experiment.recipe_of(job.seed))
     _train(training, experiment, folder, advance)
-    found = _evaluated(model, experiment, split)
+    found = evaluated(model, experiment, batches)
     found["snapshots"] = _measured(folder, encoding, experiment.model.context)
     found["not_exported"] = _exported(model, folder)
-    about = _about(job, model, split, encoding, time.perf_counter() - begun)
+    about = _about(job, model, batches, encoding, time.perf_counter() - begun)
     write_json(folder.result, {**about, **found})
     return float(found["loss"])
 
@@ -179,32 +179,6 @@ def _require_finite(model: Decoder, step: int) -> None:
             )
 
 
-def _evaluated(model: Decoder, experiment: Experiment, split: Split) -> dict[str, Any]:
-    context = experiment.model.context
-    whole = extrapolation(model, split, experiment.evaluate.factors)
-    longer = [factor * context for factor in experiment.evaluate.factors if factor > 1]
-    sliding = {
-        length: sliding_losses(model, split.held_out(length), context, experiment.stride)
-        for length in longer
-    }
-    return {
-        "loss": whole[context].mean,
-        "lengths": {str(length): _curve(losses) for length, losses in whole.items()},
-        "sliding": {str(length): _curve(losses) for length, losses in sliding.items()},
-    }
-
-
-def _curve(losses: Losses) -> dict[str, Any]:
-    if not np.isfinite(losses.values).all():
-        raise LabError(
-            f"the evaluation at {losses.values.shape[1]} positions broke down",
-            expected="finite losses on held-out text",
-            got="others",
-            remedy="give a lower rate or a longer warm-up",
-        )
-    return {"loss": losses.mean, "by_position": losses.by_position.tolist()}
-
-
 def _measured(folder: RunFolder, encoding: Encoding, context: int) -> list[dict[str, Any]]:
     """The geometry of each snapshot of a learned table, over the rows that were trained."""
     if encoding.name != "learned":
@@ -229,7 +203,7 @@ def _exported(model: Decoder, folder: RunFolder) -> str:
 
 
 def _about(
-    job: Job, model: Decoder, split: Split, encoding: Encoding, seconds: float
+    job: Job, model: Decoder, batches: Split | Task, encoding: Encoding, seconds: float
 ) -> dict[str, Any]:
     owned = sum(weight.numel() for weight in model.position.parameters())
     return {
@@ -237,7 +211,7 @@ def _about(
         "label": job.label,
         "seed": job.seed,
         "encoding": repr(encoding),
-        "text": repr(split.text),
+        **_read(batches),
         "parameters": {"position": owned, "all": sum(w.numel() for w in model.parameters())},
         "computed": {
             "poslens": __version__,
@@ -247,6 +221,12 @@ def _about(
             "seconds": seconds,
         },
     }
+
+
+def _read(batches: Split | Task) -> dict[str, str]:
+    if isinstance(batches, Task):
+        return {"task": repr(batches)}
+    return {"text": repr(batches.text)}
 
 
 @contextmanager

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from poslens.errors import LabError, quoted
 from poslens.lab import strict
+from poslens.lab.data import OnText
 from poslens.lab.experiment import WITHOUT, Experiment
 from poslens.lab.recipe import Recipe
 from poslens.lab.shape import Shape
+from poslens.lab.tasks import TASKS, Task
 
 
 def shipped() -> list[str]:
@@ -29,14 +32,14 @@ def read_experiment(source: str | Path, changes: Iterable[str] = ()) -> Experime
     Parameters
     ----------
     source
-        ``"quick"`` or ``"paper"``, or a path.
+        One of `shipped`, or a path.
     changes
         Settings to change, such as ``"recipe.steps=100"``.
 
     Raises
     ------
     LabError
-        If it cannot be read, or a key, a scheme or a type is wrong.
+        If it cannot be read, or a key, a scheme, a task or a type is wrong.
     SettingError
         If a number is out of its range.
     """
@@ -94,10 +97,36 @@ def _experiment(table: dict[str, Any], folder: Path) -> Experiment:
     schemes = table.get("schemes")
     if isinstance(schemes, list):
         table["schemes"] = [{"scheme": s} if isinstance(s, str) else s for s in schemes]
-    data = table.get("data")
-    if isinstance(data, Mapping) and isinstance(data.get("file"), str):
-        table["data"] = {**data, "file": str((folder / data["file"]).resolve())}
+    data = _data(table.get("data", {}), folder)
     for name, kind in (("model", Shape), ("recipe", Recipe)):
         if name in table:
             table[name] = strict.record(kind, table[name], name, WITHOUT[name])
-    return strict.record(Experiment, table, "")
+    if isinstance(table.get("model"), Shape):
+        table["model"] = replace(table["model"], vocabulary=data.vocabulary)
+    return strict.record(Experiment, {**table, "data": data}, "")
+
+
+def _data(table: object, folder: Path) -> OnText | Task:
+    """A task where one is named, a text otherwise."""
+    if not isinstance(table, Mapping):
+        return strict.record(OnText, table, "data")
+    of_text = [field.name for field in strict.keys_of(OnText)]
+    if "task" in table:
+        beside = [key for key in table if key in of_text]
+        if beside:
+            raise LabError(
+                f"an experiment on a task has no {quoted(f'data.{beside[0]}')}",
+                expected="data.task, or the settings of a text",
+                got="both",
+                remedy="leave one of them out",
+            )
+        name = strict.value(str, table["task"], "data.task")
+        if name not in TASKS:
+            raise strict.unknown(name, name, TASKS, "task")
+        return strict.record(TASKS[name], {k: v for k, v in table.items() if k != "task"}, "data")
+    for key in table:
+        if key not in of_text:
+            raise strict.unknown(f"data.{key}", key, ["task", *of_text], "key")
+    if isinstance(table.get("file"), str):
+        table = {**table, "file": str((folder / table["file"]).resolve())}
+    return strict.record(OnText, table, "data")

@@ -31,13 +31,17 @@ class Curve:
     Attributes
     ----------
     loss
-        The mean over all tokens, in nats.
+        The mean over all tokens that count, in nats.
     by_position
-        The mean at each position of the context, shape (position,).
+        The mean at each position of the context, shape (position,); None on a task, which does not
+        ask at each.
+    accuracy
+        The share of right answers; None on a text.
     """
 
     loss: float
-    by_position: PerPosition
+    by_position: PerPosition | None = None
+    accuracy: float | None = None
 
     @property
     def perplexity(self) -> float:
@@ -74,7 +78,7 @@ class Run:
     lengths
         By length, the whole context read at once.
     sliding
-        By length, no more than a window of the trained length read at once.
+        By length, no more than a window of the trained length read at once; empty on a task.
     snapshots
         In the order of steps.
     record
@@ -222,7 +226,10 @@ def read_table(path: Path) -> Rows:
 
 
 def _curves(record: Mapping[str, Any]) -> dict[int, Curve]:
-    return {
-        int(length): Curve(float(one["loss"]), np.array(one["by_position"], dtype=np.float64))
-        for length, one in record.items()
-    }
+    return {int(length): _curve(one) for length, one in record.items()}
+
+
+def _curve(one: Mapping[str, Any]) -> Curve:
+    if "accuracy" in one:
+        return Curve(float(one["loss"]), accuracy=float(one["accuracy"]))
+    return Curve(float(one["loss"]), np.array(one["by_position"], dtype=np.float64))

@@ -64,8 +64,8 @@ def run_experiment(
         If ``folder`` cannot be made.
     """
     _require_device(experiment.compute.device)
-    split = experiment.split()
-    split.batch(1, experiment.model.context, seed=0, step=0)  # that there is one
+    batches = experiment.batches()
+    batches.batch(1, experiment.model.context, seed=0, step=0)  # that there is one
     path = _taken(experiment, Path(folder).resolve(), resume=resume)
     jobs = [
         Job(experiment, arm.label, seed, path)

@@ -81,7 +81,11 @@ def value(hint: Any, found: object, path: str) -> Any:
             raise _wrong(path, _expected(hint), found)
         return found
     if origin is types.UnionType:
-        return value(inner[0], found, path)  # `X | None`, where a key that is not there is None
+        made = any(
+            isinstance(one, type) and is_dataclass(one) and isinstance(found, one) for one in inner
+        )
+        # `X | None`, where a key that is not there is None.
+        return found if made else value(inner[0], found, path)
     if origin is tuple:
         if not isinstance(found, list):
             raise _wrong(path, "a list", found)

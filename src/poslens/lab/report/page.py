@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from poslens.files import written_whole
 from poslens.lab.experiment import FOR_PEOPLE
-from poslens.lab.report.shown import as_study, evaluated, middle, perplexities
+from poslens.lab.report.shown import (
+    accuracies,
+    as_study,
+    evaluated,
+    losses,
+    middle,
+    perplexities,
+)
 from poslens.lab.results import LabResults
+from poslens.lab.tasks import Task
 from poslens.report import html, sections, words
 
 
 def write_report(results: LabResults, path: str | Path) -> None:
-    """Write the claims, the figures, the perplexities and the provenance of an experiment.
+    """Write the claims, the figures, the evaluation and the provenance of an experiment.
 
     The page is that of `poslens.report.html`: it loads nothing.
 
@@ -72,43 +83,73 @@ def _not_done(results: LabResults) -> str:
 
 
 def _table(results: LabResults) -> str:
-    """Perplexities by scheme and length, as geometric means over seeds with their ranges."""
+    """What was found by scheme and length, over seeds."""
     lengths, context = evaluated(results), results.experiment.model.context
     if not lengths:
         return "<p>No run is done.</p>"
-    columns = [(length, False) for length in lengths] + [(at, True) for at in lengths[1:]]
+    if isinstance(results.experiment.data, Task):
+        said = "Right answers on held-out contexts, and loss in nats per answer: mean over seeds, "
+        said += "and range."
+        columns = [("", length, _right) for length in lengths]
+        columns += [(" loss", length, _loss) for length in lengths]
+    else:
+        said = "Held-out perplexity, per byte: geometric mean over seeds, and range."
+        columns = [("", length, _perplexity) for length in lengths]
+        columns += [(" sliding", length, _sliding) for length in lengths[1:]]
     head = "".join(
-        f'<th scope="col">{length // context}×{" sliding" if sliding else ""}'
+        f'<th scope="col">{length // context}×{kind}'
         f'<br><span class="id">{length:,} positions</span></th>'
-        for length, sliding in columns
+        for kind, length, _ in columns
     )
     rows = ""
     for label in results.labels:
-        runs = list(results.of(label).values())
-        owned = runs[0].record["parameters"]
-        beside = f"{words.counted(len(runs), 'seed')}, {owned['position']:,} of {owned['all']:,} "
-        beside += "parameters are positions"
-        cells = "".join(
-            f"<td>{_cell(results, label, length, sliding=sliding)}</td>"
-            for length, sliding in columns
-        )
-        name = f'{sections.text(label)}<br><span class="id">{escape(beside)}</span>'
+        cells = "".join(f"<td>{cell(results, label, length)}</td>" for _, length, cell in columns)
+        name = f'{sections.text(label)}<br><span class="id">{escape(_owned(results, label))}</span>'
         rows += f'<tr><th scope="row">{name}</th>{cells}</tr>'
     return (
-        "<p>Held-out perplexity, per byte: geometric mean over seeds, and range.</p>"
+        f"<p>{said}</p>"
         '<div class="scroll" role="region" tabindex="0" aria-labelledby="measures">'
         f'<table class="beside"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody>'
         "</table></div>"
     )
 
 
-def _cell(results: LabResults, label: str, length: int, *, sliding: bool) -> str:
-    found = perplexities(results, label, length, sliding=sliding)
+def _owned(results: LabResults, label: str) -> str:
+    runs = list(results.of(label).values())
+    owned = runs[0].record["parameters"]
+    beside = f"{words.counted(len(runs), 'seed')}, {owned['position']:,} of {owned['all']:,} "
+    return beside + "parameters are positions"
+
+
+def _perplexity(results: LabResults, label: str, length: int) -> str:
+    return _cell(perplexities(results, label, length, sliding=False), middle, words.shown)
+
+
+def _sliding(results: LabResults, label: str, length: int) -> str:
+    return _cell(perplexities(results, label, length, sliding=True), middle, words.shown)
+
+
+def _right(results: LabResults, label: str, length: int) -> str:
+    return _cell(accuracies(results, label, length), _mean, lambda share: f"{share:.1%}")
+
+
+def _loss(results: LabResults, label: str, length: int) -> str:
+    return _cell(losses(results, label, length), _mean, words.shown)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
+
+def _cell(
+    found: np.ndarray, centre: Callable[[np.ndarray], float], shown: Callable[[float], str]
+) -> str:
+    """One for all seeds, and the range."""
     if not found.size:
         return words.NOTHING
-    span = f"{words.shown(float(found.min()))} … {words.shown(float(found.max()))}"
+    span = f"{shown(float(found.min()))} … {shown(float(found.max()))}"
     return (
-        f'<span class="number">{escape(words.shown(middle(found)))}</span>'
+        f'<span class="number">{escape(shown(centre(found)))}</span>'
         f'<span class="number interval">{escape(span)}</span>'
     )
 
@@ -120,6 +161,7 @@ def _provenance(results: LabResults) -> str:
         f"{words.counted(one['threads'], 'thread')} a run"
         for one in (run.record["computed"] for run in results.runs)
     )
+    kind = "task" if isinstance(experiment.data, Task) else "text"
     seconds = [run.record["computed"]["seconds"] for run in results.runs]
     entries = [
         ("Expected", experiment.expected),
@@ -127,7 +169,7 @@ def _provenance(results: LabResults) -> str:
         ("Hardware", experiment.hardware),
         ("Computed with", "; ".join(computed)),
         ("Time", f"{sum(seconds):,.0f} seconds in all runs" if seconds else ""),
-        ("Text", "; ".join(dict.fromkeys(run.record["text"] for run in results.runs))),
+        (kind.capitalize(), "; ".join(dict.fromkeys(run.record[kind] for run in results.runs))),
         ("Seeds", ", ".join(map(str, experiment.seeds))),
     ]
     rows = "".join(

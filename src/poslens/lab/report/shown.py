@@ -8,7 +8,7 @@ import numpy as np
 
 from poslens.checkpoints.table import Source
 from poslens.lab.claims import lab_claims
-from poslens.lab.results import LabResults
+from poslens.lab.results import Curve, LabResults
 from poslens.study import Settings, Study
 
 
@@ -33,12 +33,24 @@ def evaluated(results: LabResults) -> list[int]:
 
 def perplexities(results: LabResults, label: str, length: int, *, sliding: bool) -> np.ndarray:
     """Return the perplexities of a scheme at one length, one for each seed that has any."""
-    found: list[float] = []
-    for run in results.of(label).values():
-        curves = run.sliding if sliding else run.lengths
-        if length in curves:
-            found.append(curves[length].perplexity)
-    return np.array(found)
+    curves = _curves(results, label, length, sliding=sliding)
+    return np.array([curve.perplexity for curve in curves])
+
+
+def losses(results: LabResults, label: str, length: int) -> np.ndarray:
+    """Return the losses of a scheme at one length, one for each seed that has any."""
+    return np.array([curve.loss for curve in _curves(results, label, length)])
+
+
+def accuracies(results: LabResults, label: str, length: int) -> np.ndarray:
+    """Return the shares of right answers at one length, one for each seed that has any."""
+    curves = _curves(results, label, length)
+    return np.array([curve.accuracy for curve in curves if curve.accuracy is not None])
+
+
+def _curves(results: LabResults, label: str, length: int, *, sliding: bool = False) -> list[Curve]:
+    every = [run.sliding if sliding else run.lengths for run in results.of(label).values()]
+    return [curves[length] for curves in every if length in curves]
 
 
 def middle(values: np.ndarray) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
-from poslens.lab.report.shown import as_study, evaluated, middle, perplexities
+from poslens.lab.report.shown import accuracies, as_study, evaluated, middle, perplexities
 from poslens.lab.results import LabResults
+from poslens.lab.tasks import Task
 from poslens.report import lines, words
 from poslens.report.terminal import WIDTH, claim_lines
 
@@ -17,7 +19,7 @@ _SCHEME, _SEEDS = 16, 6
 
 
 def summary(results: LabResults) -> RenderableType:
-    """Return perplexities by scheme and length, and the claims, as a renderable for Rich."""
+    """Return what was found by scheme and length, and the claims, as a renderable for Rich."""
     return _Summary(results)
 
 
@@ -37,7 +39,8 @@ def _lines(results: LabResults, width: int) -> Iterator[Text]:
     yield Text(experiment.name, "bold")
     yield from lines.wrapped(words.visible(experiment.about), width, 0, 4, "dim")
     yield Text()
-    yield from _table(results, width)
+    on_task = isinstance(experiment.data, Task)
+    yield from (_accuracies if on_task else _perplexities)(results, width)
     for name, problem in results.stopped.items():
         yield from lines.wrapped(f"{name} stopped: {words.visible(problem)}", width, 0, 3, "")
     if results.absent:
@@ -46,7 +49,7 @@ def _lines(results: LabResults, width: int) -> Iterator[Text]:
     yield from claim_lines(as_study(results), width)
 
 
-def _table(results: LabResults, width: int) -> Iterator[Text]:
+def _perplexities(results: LabResults, width: int) -> Iterator[Text]:
     lengths = evaluated(results)
     context = results.experiment.model.context
     head = [f"{length // context}×" for length in lengths]
@@ -58,6 +61,25 @@ def _table(results: LabResults, width: int) -> Iterator[Text]:
         window = perplexities(results, label, lengths[-1], sliding=True)
         cells = [words.shown(middle(v)) if v.size else words.NOTHING for v in (*whole, window)]
         yield _row((label, str(len(results.of(label))), *cells), width, "")
+
+
+def _accuracies(results: LabResults, width: int) -> Iterator[Text]:
+    """Per cent of right answers: the mean over seeds and, where there are several, their range."""
+    lengths = evaluated(results)
+    head = [f"{length // results.experiment.model.context}×" for length in lengths]
+    yield _row(("% right", "seeds", *head), width, "dim")
+    yield Text("─" * width, "dim", no_wrap=True)
+    for label in results.labels:
+        found = [100 * accuracies(results, label, length) for length in lengths]
+        runs = len(results.of(label))
+        means = [f"{values.mean():.1f}" if values.size else words.NOTHING for values in found]
+        yield _row((label, str(runs), *means), width, "")
+        if runs > 1:
+            yield _row(("", "", *map(_span, found)), width, "dim")
+
+
+def _span(values: np.ndarray) -> str:
+    return f"{values.min():.0f} … {values.max():.0f}" if values.size else ""
 
 
 def _row(cells: tuple[str, ...], width: int, style: str) -> Text:

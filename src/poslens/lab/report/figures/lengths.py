@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from poslens.lab.report.figures.lines import TICKS, binned, empty, log_edges, scheme_line
+from poslens.lab.report.figures.lines import (
+    TICKS,
+    binned,
+    empty,
+    length_axis,
+    log_edges,
+    ranged,
+    scheme_line,
+)
 from poslens.lab.report.shown import evaluated, middle, perplexities
 from poslens.lab.results import LabResults
 from poslens.report import words
@@ -20,23 +28,16 @@ def extrapolation(results: LabResults) -> Figure:
     name, title = "extrapolation", "Perplexity beyond the trained length"
     if not results.runs:
         return empty(name, title)
-    lengths, context = evaluated(results), results.experiment.model.context
-    traces: list[Trace] = []
-    for label in results.labels:
-        traces.append(_whole(results, label, lengths))
+    lengths = evaluated(results)
+    traces = [_whole(results, label, lengths) for label in results.labels]
     for label in results.labels:
         traces += _sliding(results, label, lengths)
     nowhere = np.array([np.nan])  # a line for the legend alone
     traces.append(drawing.line(nowhere, nowhere, "sliding window", drawing.MUTED, dash="dot"))
-    ticks = {
-        "tickmode": "array",
-        "tickvals": lengths,
-        "ticktext": [f"{length // context}×<br>{length:,}" for length in lengths],
-    }
     layout = drawing.layout(
         480,
         hovermode="closest",
-        xaxis=drawing.axis("length, of the trained one and in positions", type="log", **ticks),
+        xaxis=length_axis(results, lengths),
         yaxis=drawing.axis("perplexity", type="log", **_ticks(results, lengths)),
     )
     return Figure(name, title, _reading(results, lengths), traces, layout)
@@ -74,23 +75,9 @@ def _whole(results: LabResults, label: str, lengths: list[int]) -> Trace:
         and np.isfinite(values).all()
     }
     centre = np.array([middle(values) for values in found.values()])
-    low, high = (np.array([by(v) for v in found.values()]) for by in (np.min, np.max))
-    trace = scheme_line(results, label, np.array(list(found)), centre)
-    colour = trace["line"]["color"]
-    return trace | {
-        "mode": "lines+markers",
-        "marker": {"color": colour, "size": 7},
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": drawing.float32(np.maximum(high - centre, 0)),
-            "arrayminus": drawing.float32(np.maximum(centre - low, 0)),
-            "color": colour,
-            "thickness": 1.5,
-            "width": 4,
-        },
-        "hovertemplate": f"{trace['name']}, length %{{x}}: perplexity %{{y:.4g}}<extra></extra>",
-    }
+    trace = ranged(results, label, found, centre)
+    hover = f"{trace['name']}, length %{{x}}: perplexity %{{y:.4g}}<extra></extra>"
+    return trace | {"hovertemplate": hover}
 
 
 def _sliding(results: LabResults, label: str, lengths: list[int]) -> list[Trace]:
@@ -171,7 +158,8 @@ def by_position(results: LabResults) -> Figure:
 
 def _at(results: LabResults, label: str, length: int, sliding: bool) -> list[np.ndarray]:
     every = [run.sliding if sliding else run.lengths for run in results.of(label).values()]
-    return [curves[length].by_position for curves in every if length in curves]
+    found = [curves[length].by_position for curves in every if length in curves]
+    return [loss for loss in found if loss is not None]
 
 
 def _mark(context: int) -> Layout:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from poslens.lab.results import LabResults
 from poslens.report.figures import drawing
-from poslens.report.figures.drawing import Figure, Trace
+from poslens.report.figures.drawing import Figure, Layout, Trace
 
 NONE_DONE = "no run is done"
 TICKS = 4 ** np.arange(13)  # of a logarithmic axis
@@ -22,6 +24,39 @@ def scheme_line(
     width = float(options.pop("width", 2))
     trace = drawing.line(x, y, label, drawing.CYCLE[index], width=width, dash=dash)
     return {**trace, "legendgroup": label, **options}
+
+
+def ranged(
+    results: LabResults, label: str, found: Mapping[int, np.ndarray], centre: np.ndarray
+) -> Trace:
+    """Return a scheme's line with points, and at each length the range over seeds."""
+    low, high = (np.array([by(values) for values in found.values()]) for by in (np.min, np.max))
+    trace = scheme_line(results, label, np.array(list(found)), centre)
+    colour = trace["line"]["color"]
+    return trace | {
+        "mode": "lines+markers",
+        "marker": {"color": colour, "size": 7},
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": drawing.float32(np.maximum(high - centre, 0)),
+            "arrayminus": drawing.float32(np.maximum(centre - low, 0)),
+            "color": colour,
+            "thickness": 1.5,
+            "width": 4,
+        },
+    }
+
+
+def length_axis(results: LabResults, lengths: list[int]) -> Layout:
+    """Return the axis of lengths that are multiples of the trained one."""
+    context = results.experiment.model.context
+    ticks = {
+        "tickmode": "array",
+        "tickvals": lengths,
+        "ticktext": [f"{length // context}×<br>{length:,}" for length in lengths],
+    }
+    return drawing.axis("length, of the trained one and in positions", type="log", **ticks)
 
 
 def empty(name: str, title: str, why: str = NONE_DONE) -> Figure:
