@@ -61,9 +61,9 @@ def test_the_held_out_loss_is_the_recorded_one(model: transformers.PreTrainedMod
     if text.sha256 != METRICS["text"]["sha256"]:
         pytest.skip("this Python has another help text than the one that it was trained on")
     experiment = read_experiment(DEMO_FOLDER / "training.toml")
-    held_out = experiment.split().held_out(CONTEXT)
-    assert isinstance(experiment.split(), Split)
-    found = loss(model, held_out)
+    split = experiment.batches()
+    assert isinstance(split, Split)
+    found = loss(model, split.held_out(CONTEXT))
     assert found == pytest.approx(METRICS["held_out_loss"], abs=1e-4)
     assert found < 3.0  # a model of bytes that has learned nothing has 5.5
 

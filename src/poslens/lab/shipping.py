@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from poslens.errors import LabError
 from poslens.lab.batches import Batch
+from poslens.lab.data import Split
 from poslens.lab.evaluate import losses
 from poslens.lab.experiment import Experiment
 from poslens.lab.folders import EXPERIMENT, read_json, write_json
@@ -45,7 +46,7 @@ def ship(runs: str | Path, target: str | Path) -> dict[str, Any]:
     Raises
     ------
     LabError
-        If the experiment has another number of runs, or its run is not done or not exported.
+        If the experiment has another number of runs, or its run is not done, or not on text.
     """
     found = read_results(runs)
     if len(found.runs) != 1 or found.stopped or found.absent:
@@ -72,7 +73,9 @@ def ship(runs: str | Path, target: str | Path) -> dict[str, Any]:
 
 def _metrics(experiment: Experiment, run: Run, recipe: bytes) -> dict[str, Any]:
     model = _as_stored(experiment, run)
-    split, context = experiment.split(), experiment.model.context
+    split, context = experiment.batches(), experiment.model.context
+    if not isinstance(split, Split):
+        raise LabError("cannot ship this experiment", expected="a model of text", got="of a task")
     shown = run.metrics
     return {
         "parameters": run.record["parameters"],
@@ -97,7 +100,7 @@ def _as_stored(experiment: Experiment, run: Run) -> Decoder:
     """Return the trained model with the weights that float16 leaves of it."""
     encoding = experiment.encoding(experiment.arm(run.label), run.seed)
     model = Decoder(experiment.model, encoding, run.seed)
-    training = Training(model, experiment.split(), experiment.recipe_of(run.seed))
+    training = Training(model, experiment.batches(), experiment.recipe_of(run.seed))
     load_training(training, run.folder.state)
     with torch.no_grad():
         for weight in model.parameters():
