@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import poslens
 from poslens.checkpoints.names import DEMO_FOLDER, Located, parse_source
 from poslens.cli import app
-from poslens.lab import Batch, Split, python_help, read_experiment
+from poslens.lab import Batch, Split, read_experiment
 from poslens.lab.shipping import windows
 
 METRICS = json.loads((DEMO_FOLDER / "metrics.json").read_text(encoding="utf-8"))
@@ -57,15 +57,12 @@ def test_transformers_gives_the_recorded_loss(model: transformers.PreTrainedMode
 
 
 def test_the_held_out_loss_is_the_recorded_one(model: transformers.PreTrainedModel) -> None:
-    text = python_help()
-    if text.sha256 != METRICS["text"]["sha256"]:
-        pytest.skip("this Python has another help text than the one that it was trained on")
-    experiment = read_experiment(DEMO_FOLDER / "training.toml")
-    split = experiment.batches()
+    split = read_experiment(DEMO_FOLDER / "training.toml").batches()
     assert isinstance(split, Split)
     found = loss(model, split.held_out(CONTEXT))
-    assert found == pytest.approx(METRICS["held_out_loss"], abs=1e-4)
-    assert found < 3.0  # a model of bytes that has learned nothing has 5.5
+    assert found < 2.0  # a model of bytes that has learned nothing has 5.5
+    if split.text.sha256 == METRICS["text"]["sha256"]:  # another Python has another help text
+        assert found == pytest.approx(METRICS["held_out_loss"], abs=1e-4)
 
 
 def test_its_recipe_is_the_one_that_ships() -> None:

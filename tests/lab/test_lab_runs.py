@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -124,7 +125,6 @@ def test_processes_give_the_same(experiment: Experiment, whole: Path, tmp_path: 
 
 
 def test_dask_gives_the_same(experiment: Experiment, whole: Path, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
     )
@@ -406,8 +406,8 @@ def test_a_full_disk_leaves_nothing_half_written(
 
 def test_metrics_on_a_full_disk_are_an_output_error(tmp_path: Path) -> None:
     full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("needs /dev/full, which Linux has")
+    if not full.exists() and not os.environ.get("CI"):
+        pytest.skip("needs /dev/full, which Linux has, and so has whatever runs the CI")
     link = tmp_path / "metrics.jsonl"
     link.symlink_to(full)
     said = r"metrics\.jsonl.*No space left.*--resume"

@@ -7,6 +7,7 @@ target `IGNORED`. At longer lengths `Lookup` and `Counting` ask for the same dis
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +22,7 @@ SYMBOLS = 16
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ABC):
     """Contexts of symbols 0 … ``symbols`` - 1, and of one mark, which is ``symbols``.
 
     Attributes
@@ -92,8 +93,9 @@ class Task:
                 got=f"{length}",
             )
 
+    @abstractmethod
     def _made(self, contexts: int, length: int, rng: Generator) -> Batch:
-        raise NotImplementedError
+        """Draw contexts of a length that is long enough."""
 
 
 @dataclass(frozen=True)
