@@ -76,7 +76,7 @@ def test_runs_that_stop_are_named_at_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "quik", "--out", "OUT"], ["quik", "one of paper, quick, tasks"]),
+        (["run", "quik", "--out", "OUT"], ["quik", "one of demo, paper, quick, tasks"]),
         (["run", "FILE", "--out", "OUT", "--executor", "slurm"], ["processes or dask", "slurm"]),
         (["run", "FILE", "--out", "OUT", "--workers", "0"], ["at least 1", "--workers"]),
         (["run", "FILE", "--out", "OUT", "--set", "recipe.stepz=1"], ["did you mean steps?"]),
