@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
+from poslens.attention.scratch import scratch
 from poslens.axes import HeadRows, PerDHead, PerPosition
 
 Blocks = Float[np.ndarray, "*lead block _ d_head"]
@@ -117,9 +118,8 @@ def _causal_rows(
     mean = keys[:_BLOCK].mean(axis=0)  # of the earlier keys; the first block takes its own
     row_means = np.empty(length, dtype=queries.dtype)
     energy = 0.0
-    # Made once: fresh memory is mapped in page by page, and threads wait on one another for that.
-    products = np.empty((GROUP, _BLOCK, _BLOCK), dtype=queries.dtype)
-    centred = np.empty((GROUP, _BLOCK + 1, dim), dtype=queries.dtype)
+    products = scratch("products", (GROUP, _BLOCK, _BLOCK), queries.dtype)
+    centred = scratch("centred", (GROUP, _BLOCK + 1, dim), queries.dtype)
     for start, blocks, size in groups(length, _BLOCK):
         here = slice(start, start + blocks * size)
         Q, K = (rows[here].reshape(blocks, size, dim) for rows in (queries, keys))

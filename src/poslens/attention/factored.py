@@ -16,6 +16,7 @@ import numpy as np
 import scipy.fft
 
 from poslens.attention.energy import causal_rows, square_energy
+from poslens.attention.scratch import scratch
 from poslens.attention.sums import KernelSums, sums_at_offsets
 from poslens.attention.validate import check_heads
 from poslens.axes import HeadRows, Keys, PerDHead, PerOffset, PerPosition, Queries
@@ -106,10 +107,11 @@ def cross_correlation(queries: HeadRows, keys: HeadRows, mean: PerDHead, *, lags
     # Zeros beyond the end keep all lags, of either sign, free of wrap-around.
     size = int(scipy.fft.next_fast_len(2 * length - 1, real=True))
     width = max(2, _SCRATCH_BYTES // (4 * size * queries.itemsize))
-    # Kept from one part to the next: fresh memory for each is mapped in page by page, for which
-    # threads of one process wait on one another. Hence NumPy's transform, which takes `out`.
-    padded = np.zeros((2, width, size), dtype=queries.dtype)
-    transforms = np.empty((2, width, size // 2 + 1), np.result_type(queries, np.complex64))
+    # NumPy's transform takes `out`, unlike SciPy's: see `poslens.attention.scratch`.
+    padded = scratch("padded", (2, width, size), queries.dtype)
+    padded[:, :, length:] = 0
+    spectrum = (2, width, size // 2 + 1)
+    transforms = scratch("transforms", spectrum, np.result_type(queries, np.complex64))
     power = np.zeros(size // 2 + 1, dtype=transforms.dtype)
     for start in range(0, dim, width):
         part = slice(start, start + width)
