@@ -126,6 +126,12 @@ def test_without_a_text_tokens_are_drawn(minilm_study: Study) -> None:
     assert "text" not in json.loads(minilm_study.to_json())["settings"]
 
 
+def test_a_slice_of_a_table_is_read_to_its_end(minilm: Path) -> None:
+    part = poslens.load_table(minilm).slice_rows(400, 500)
+    note = poslens.analyze(part, nulls=0).claim("attention.position_contributes").note
+    assert "32 contexts of 100 tokens drawn uniformly" in note
+
+
 def test_tokens_can_be_given(minilm: Path) -> None:
     tokens = np.random.default_rng(0).integers(0, 30522, (3, 17))
     study = poslens.analyze(str(minilm), nulls=0, tokens=tokens)

@@ -109,8 +109,11 @@ def on_text(
         if reading.asked:
             raise
         return _nothing(str(error))
-    first, reason = _first(opened, description, table, part, reading, contexts, report)
     read = reading.record(contexts)
+    first, reason = None, ""
+    # Every layer holds the first; only the kernels of a rotation want its mean queries and keys.
+    if table is None or not reading.layers:
+        first, reason = _first(opened, description, table, part, reading, contexts, report)
     if reading.layers:
         found = _every_layer(source, opened, part, contexts, first, settings, report)
         return replace(found, read=read)

@@ -135,5 +135,5 @@ class Reading:
 
 def _longest(description: Description, table: PositionTable | None) -> int:
     if table is not None:
-        return table.first_position + table.length
+        return table.length  # its first row is that of the first token, sliced or not
     return description.context or LENGTH

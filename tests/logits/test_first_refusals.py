@@ -114,3 +114,14 @@ def test_texts_longer_than_a_window(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="at most 10 tokens in each, got 11; give --length 10"):
         split(folder, TOKENS)
     assert split(folder, TOKENS[:, :10]).reconstruction_error <= 1e-11
+
+
+def test_a_large_token_table_is_read_when_asked_for(
+    tmp_path: Path, gpt2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama = saved(build("llama", GROUPED), tmp_path / "llama")
+    monkeypatch.setattr("poslens.logits.first.MOST_READ", 61 * 4)
+    with pytest.raises(SourceError, match=r"token table is not read .*--contexts"):
+        split(llama, TOKENS, asked=False)
+    assert split(llama, TOKENS, asked=True).reconstruction_error <= 1e-11
+    assert split(gpt2, TOKENS, asked=False).reconstruction_error <= 1e-11  # beside a table

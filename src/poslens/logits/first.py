@@ -21,7 +21,9 @@ from poslens.attention.terms import TermLogits
 from poslens.axes import HeadVector, Tokens
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import (
+    MOST_READ,
     AttentionBlock,
+    Embedding,
     read_block,
     read_embedding,
     require_small,
@@ -105,7 +107,8 @@ def first_block_logits(
     head
         The head of the picture; if None, the one in whose logits position has the largest share.
     asked
-        Whether this was asked for: if not, the block of a large model is not read.
+        Whether this was asked for: if not, the block of a large model is not read, and of one
+        without a table no large token table either.
     progress
         Called with (what is being done, steps done, steps in all).
 
@@ -125,7 +128,10 @@ def first_block_logits(
     if not asked:
         require_small(checkpoint, part)
     report = progress or (lambda _what, _done, _total: None)
-    entering = embedded(read_embedding(checkpoint, part), table, tokens, report)
+    embedding = read_embedding(checkpoint, part)
+    if not asked and table is None:  # beside a table the tokens are read in any case
+        _require_small_vocabulary(embedding)
+    entering = embedded(embedding, table, tokens, report)
     block = read_block(checkpoint, part)
     heads, length = block.queries.shape[0], tokens.shape[1]
     if head is not None and not 0 <= head < heads:
@@ -172,6 +178,23 @@ def _require_within_window(block: AttentionBlock, length: int) -> None:
             expected=f"at most {block.window} tokens in each",
             got=f"{length}",
             remedy=f"give --length {block.window} or less",
+        )
+
+
+def _require_small_vocabulary(embedding: Embedding) -> None:
+    """Require a token table that is not too much to read, perhaps from afar, unasked.
+
+    Raises
+    ------
+    SourceError
+        If it is larger than `MOST_READ`.
+    """
+    if embedding.numbers > MOST_READ:
+        raise SourceError(
+            "the token table is not read for this",
+            expected=f"at most {MOST_READ:,} numbers",
+            got=f"{embedding.numbers:,}",
+            remedy="ask for it with --contexts, --text or --layers",
         )
 
 

@@ -15,11 +15,18 @@ from poslens.checkpoints.blocks.block import (
     Step,
 )
 from poslens.checkpoints.blocks.embedding import Embedding, read_embedding
-from poslens.checkpoints.blocks.read import block_numbers, read_biases, read_block, require_small
+from poslens.checkpoints.blocks.read import (
+    MOST_READ,
+    block_numbers,
+    read_biases,
+    read_block,
+    require_small,
+)
 from poslens.checkpoints.blocks.table import BLOCKS
 
 __all__ = [
     "BLOCKS",
+    "MOST_READ",
     "AttentionBlock",
     "Biases",
     "Embedding",

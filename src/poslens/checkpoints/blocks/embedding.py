@@ -42,6 +42,11 @@ class Embedding:
         """How many rows the token table has."""
         return self._table.shape[0]
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers the token table holds."""
+        return int(np.prod(self._table.shape))
+
     def tokens(self, ids: Int[np.ndarray, "token"]) -> TokenRows:
         """Return what tokens give to the sum, in float64, shape (token, dim).
 
