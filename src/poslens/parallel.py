@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ import scipy.linalg  # noqa: F401  (its BLAS must be loaded before it can be lim
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
+Untaken = deque[tuple[Callable[[], T], "Future[T]"]]
 
 _MOST_WORKERS = 8  # each holds a few copies of a table
 
@@ -19,13 +21,57 @@ _MOST_WORKERS = 8  # each holds a few copies of a table
 def in_threads(tasks: Sequence[Callable[[], T]]) -> Iterator[T]:
     """Yield the results of ``tasks``, in their order, run side by side.
 
+    The caller's thread takes its share, so nothing waits where all others are busy: a task may call
+    this itself, and no time is lost until a second thread has woken up.
+
     Each task gets one BLAS thread: a table's matrices are too small to share, and BLAS threads
     that wait for one another take twice as long as one alone. It also makes results independent
     of the number of cores.
     """
-    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda task: task(), tasks)
+    results: list[Future[T]] = [Future() for _ in tasks]
+    untaken: Untaken[T] = deque(zip(tasks, results, strict=True))
+    with _libraries().limit(limits=1, user_api="blas"):
+        helpers = [_pool().submit(_take_all, untaken) for _ in range(_workers() - 1)]
+        try:
+            for result in results:
+                while not result.done() and _take(untaken):
+                    pass
+                yield result.result()
+        finally:
+            untaken.clear()
+            wait([helper for helper in helpers if not helper.cancel()])
+
+
+def _take(untaken: Untaken[T]) -> bool:
+    """Run the next task, if there is one; say whether there was."""
+    try:
+        task, result = untaken.popleft()
+    except IndexError:
+        return False
+    try:
+        result.set_result(task())
+    except BaseException as error:  # it is the caller's, who asks for the result
+        result.set_exception(error)
+    return True
+
+
+def _take_all(untaken: Untaken[T]) -> None:
+    while _take(untaken):
+        pass
+
+
+def _workers() -> int:
+    return min(_MOST_WORKERS, os.cpu_count() or 1)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The other threads, kept between calls: so are the buffers they have made themselves."""
+    return ThreadPoolExecutor(max(_workers() - 1, 1), "poslens")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 @cache

@@ -12,6 +12,7 @@ S = RᵀR, as the sum of squares ‖Q Rᵀ‖².
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -50,7 +51,8 @@ class Products:
         """Add the blocks of rows in turn; return Σ tr(QᵀQ·S), S being the sum before each."""
         sums = rows.transpose(0, 2, 1) @ rows
         sums[0] += self._sum
-        np.cumsum(sums, axis=0, out=sums)
+        for before, after in pairwise(sums):  # `cumsum` along this axis takes ten times as long
+            after += before
         squares = queries.transpose(0, 2, 1) @ queries
         seen = np.vdot(squares[0], self._sum) + np.vdot(squares[1:], sums[:-1])
         self._sum[:] = sums[-1]
