@@ -25,6 +25,7 @@ from poslens.geometry.validate import (
 _SCRATCH_BYTES = 2**21
 
 _ROUNDING = 1e-12  # mean cosines that differ by less are equal
+_RANKED = 1e3 * _ROUNDING  # the least range in which that leaves them their ranks
 
 
 def lag_means(vectors: Rows, lags: int, scale: PerPosition | None = None) -> PerLag:
@@ -116,7 +117,7 @@ def lag_rank_correlation(values: PerLag) -> float:
     """
     if values.size < 2:
         raise UndefinedMeasureError("a rank correlation needs at least 4 positions")
-    if float(np.ptp(values)) < _ROUNDING:
+    if float(np.ptp(values)) < _RANKED:
         raise UndefinedMeasureError("the cosine is the same at every lag, so it has no ranks")
     return float(np.corrcoef(np.arange(values.size), _ranks(values))[0, 1])
 
