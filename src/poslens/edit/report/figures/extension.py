@@ -8,7 +8,7 @@ import numpy as np
 
 from poslens.edit.costs import loss_over, seed_of
 from poslens.edit.report import shown
-from poslens.edit.report.figures.lines import Stretched, short
+from poslens.edit.report.figures.lines import Stretched
 from poslens.edit.results import Extension, Interval, Recommendation, Tried
 from poslens.report import words
 from poslens.report.figures import drawing
@@ -140,7 +140,7 @@ def _names(order: Sequence[Tried]) -> Layout:
         "",
         tickmode="array",
         tickvals=list(range(len(order))),
-        ticktext=[drawing.plain(short(name)) for name in cut],
+        ticktext=[drawing.plain(name) for name in cut],
         range=[len(order) - 0.5, -0.5],
         showgrid=False,
         ticks="",
