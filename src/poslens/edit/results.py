@@ -107,18 +107,18 @@ class Recommendation:
     loss
         Mean over contexts, in nats per token, of positions beyond the trained length.
     interval
-        95 %, bootstrap over contexts.
+        95 %, bootstrap over contexts; None for fewer than five contexts.
     excess
         By every other method and baseline: mean of its loss less this one's within a context,
-        and the 95 % interval of that.
+        and the 95 % interval of that; None for fewer than five contexts.
     tied
-        The methods whose interval of excess holds 0.
+        The methods whose interval of excess holds 0; all, where there is no interval.
     """
 
     method: str
     loss: float
-    interval: Interval
-    excess: Mapping[str, tuple[float, Interval]]
+    interval: Interval | None
+    excess: Mapping[str, tuple[float, Interval | None]]
     tied: tuple[str, ...]
 
 
