@@ -31,8 +31,9 @@ def test_the_table_comes_back_at_the_full_rank(method: str, size: tuple[int, int
 
 @every_method
 @every_size
-def test_the_error_is_that_of_the_table(method: str, size: tuple[int, int]) -> None:
-    rows = smooth(*size)
+@pytest.mark.parametrize("noise", [0.1, 1e-5, 1e-9])
+def test_the_error_is_that_of_the_table(method: str, size: tuple[int, int], noise: float) -> None:
+    rows = smooth(*size, noise)
     found = compressor(method, rows)
     for rank in ranks(found):
         assert found.error(rank) == pytest.approx(

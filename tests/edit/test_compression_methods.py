@@ -13,7 +13,7 @@ from sklearn.decomposition import TruncatedSVD
 
 from poslens.edit.bases import spline_degree, spline_knots
 from poslens.edit.compression import SLACK, CosineSvd, SmoothSvd, SplineSvd, compressor
-from poslens.edit.low_rank import singular, singular_values
+from poslens.edit.low_rank import gram_values, gram_vectors, singular, singular_values
 
 combined = pytest.mark.parametrize("kind", [CosineSvd, SplineSvd])
 
@@ -83,7 +83,10 @@ def test_singular_vectors_of_the_shorter_side(size: tuple[int, int]) -> None:
     short = matrix if size[0] < size[1] else matrix.T
     assert_allclose(vectors.T @ vectors, np.eye(min(size)), rtol=0, atol=1e-13)
     assert_allclose(np.linalg.norm(short.T @ vectors, axis=0), values, rtol=1e-11)
-    assert_allclose(singular_values(matrix), np.linalg.svd(matrix)[1], rtol=1e-11)
+    assert_allclose(singular_values(matrix), values, rtol=1e-11)
+    assert_allclose(gram_values(matrix), values**2, rtol=1e-11)
+    assert_allclose(np.linalg.norm(short.T @ gram_vectors(matrix), axis=0), values, rtol=1e-11)
+    assert_allclose(values, np.linalg.svd(matrix)[1], rtol=1e-11)
 
 
 @pytest.mark.parametrize("size", [(61, 12), (62, 80), (3, 2)])
@@ -136,7 +139,7 @@ def test_knots(length: int) -> None:
 
 @combined
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("noise", [0.0, 1e-5, 0.1])
 def test_few_functions_cost_little(
     kind: type[SmoothSvd], size: tuple[int, int], noise: float
 ) -> None:

@@ -13,8 +13,16 @@ from typing import ClassVar, Protocol, SupportsIndex, runtime_checkable
 import numpy as np
 
 from poslens.axes import Rows
-from poslens.edit.bases import Basis, Cosines, Splines
-from poslens.edit.low_rank import Svd, singular, singular_values, tails
+from poslens.edit.bases import LARGE_SQUARE, Basis, Cosines, Splines
+from poslens.edit.low_rank import (
+    Svd,
+    gram_values,
+    gram_vectors,
+    projected,
+    singular,
+    singular_values,
+    tails,
+)
 from poslens.errors import SettingError, quoted
 from poslens.geometry.validate import check_rows
 
@@ -160,12 +168,14 @@ class SmoothSvd:
         if count == self.shape[0]:
             return self._unrestricted.factors(rank)
         coordinates = self._seen.coordinates(count)
-        vectors = singular(coordinates)[0][:, :rank]
-        if count < self.shape[1]:
-            left, right = vectors, vectors.T @ coordinates
-        else:
-            left, right = coordinates @ vectors, vectors.T
+        quick = self._much(self._seen.left_out(coordinates))
+        vectors = gram_vectors(coordinates) if quick else singular(coordinates)[0]
+        left, right = projected(coordinates, vectors[:, :rank])
         return {"left": self._seen.coefficients(left), "right": right}
+
+    def _much(self, missed: float) -> bool:
+        """Whether functions miss so much that digits lost in a Gram matrix do not show."""
+        return missed > LARGE_SQUARE * self._norm**2
 
     @cached_property
     def _choices(self) -> tuple[np.ndarray, np.ndarray]:
@@ -180,8 +190,9 @@ class SmoothSvd:
             missed = self._seen.left_out(coordinates)
             if math.sqrt(missed) > allowed[1] * self._norm:
                 continue  # too coarse at any rank
-            squares = missed + tails(singular_values(coordinates) ** 2)
-            errors[count] = np.sqrt(squares) / self._norm
+            quick = self._much(missed)
+            squares = gram_values(coordinates) if quick else singular_values(coordinates) ** 2
+            errors[count] = np.sqrt(missed + tails(squares)) / self._norm
             able = np.arange(min(count, dim, self.most) + 1)
             good = able[errors[count][able] <= allowed[able]]
             fewest[good] = np.minimum(fewest[good], count)

@@ -48,10 +48,8 @@ class Svd:
 
     def factors(self, rank: int) -> Mapping[str, np.ndarray]:
         """Return ``left`` and ``right``."""
-        vectors = self._vectors[:, :rank]
-        if self.shape[0] < self.shape[1]:
-            return {"left": vectors, "right": vectors.T @ self._rows}
-        return {"left": self._rows @ vectors, "right": vectors.T}
+        left, right = projected(self._rows, self._vectors[:, :rank])
+        return {"left": left, "right": right}
 
 
 def singular(matrix: np.ndarray) -> tuple[np.ndarray, PerComponent]:
@@ -64,9 +62,29 @@ def singular(matrix: np.ndarray) -> tuple[np.ndarray, PerComponent]:
     return vectors.T, values
 
 
+def projected(matrix: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two factors of the matrix's projection onto vectors of `singular`."""
+    if matrix.shape[0] < matrix.shape[1]:
+        return vectors, vectors.T @ matrix
+    return matrix @ vectors, vectors.T
+
+
 def singular_values(matrix: np.ndarray) -> PerComponent:
     """Return the singular values of a matrix, descending."""
     return np.linalg.svd(_triangle(matrix), compute_uv=False)
+
+
+def gram_vectors(matrix: np.ndarray) -> np.ndarray:
+    """Return the vectors of `singular` from the smaller Gram matrix, in a third of its time.
+
+    What they leave out is right to 1e-15 of all squares, no better.
+    """
+    return np.linalg.eigh(_gram(matrix))[1][:, ::-1]
+
+
+def gram_values(matrix: np.ndarray) -> PerComponent:
+    """Return the squares of `singular_values`, to 1e-15 of their sum, likewise."""
+    return np.maximum(np.linalg.eigvalsh(_gram(matrix))[::-1], 0.0)
 
 
 def tails(squares: np.ndarray) -> np.ndarray:
@@ -90,3 +108,8 @@ def _triangle(matrix: np.ndarray) -> np.ndarray:
         block = np.concatenate([triangle, tall[start : start + size]])
         triangle = np.asarray(np.linalg.qr(block, mode="r"))
     return triangle
+
+
+def _gram(matrix: np.ndarray) -> np.ndarray:
+    short = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+    return np.asarray(short @ short.T)
