@@ -5,8 +5,8 @@
 Every method of `poslens compress`: from the rows to the table of a chosen rank and the error at
 every rank (of splines, which are fitted anew at each, at the chosen one), beside
 `numpy.linalg.svd(rows, full_matrices=False)`. Compute time: all alternate in one process on one
-float64 table and one core, after a warm-up each; medians of processor time are compared. Memory: each alone in a
-fresh process; what its resident set grows by after imports and the table.
+float64 table and one core, after a warm-up each; medians of processor time are compared. Memory:
+each alone in a fresh process; what its resident set grows by after imports and the table.
 
 The singular values' tails must agree with NumPy's, and the full rank must return the table, to a
 relative 1e-6. Exit status 1 if they do not, or if a method takes longer than 1.5 times NumPy.

@@ -12,8 +12,8 @@ from scipy.interpolate import BSpline, make_interp_spline, make_lsq_spline
 from sklearn.decomposition import TruncatedSVD
 
 from poslens.edit.bases import spline_degree, spline_knots
-from poslens.edit.compression import SLACK, CosineSvd, SmoothSvd, SplineSvd, compressor
-from poslens.edit.low_rank import gram_values, gram_vectors, singular, singular_values
+from poslens.edit.compression import CosineSvd, SmoothSvd, SplineSvd, compressor
+from poslens.edit.low_rank import Svd, gram_values, gram_vectors, singular, singular_values
 
 combined = pytest.mark.parametrize("kind", [CosineSvd, SplineSvd])
 
@@ -139,31 +139,43 @@ def test_knots(length: int) -> None:
 
 @combined
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("noise", [0.0, 1e-5, 0.1])
-def test_few_functions_cost_little(
+@pytest.mark.parametrize("noise", [0.0, 1e-5, 0.1, 10.0])
+def test_never_further_than_svd_in_as_many_numbers(
     kind: type[SmoothSvd], size: tuple[int, int], noise: float
 ) -> None:
     rows = smooth(*size, noise)
-    found, best = kind(rows), compressor("svd", rows)
+    found, best = kind(rows), Svd(rows)
     for k in range(1, found.most + 1):
-        assert best.error(k) - 1e-14 <= found.error(k) <= max(SLACK * best.error(k), 1e-12)
         assert found.numbers(k) == k * (found.functions(k) + size[1]) <= best.numbers(k)
+        assert best.error(k) - 1e-14 <= found.error(k)
+        assert found.error(k) <= max(best.error(found.numbers(k) // sum(size)), 1e-12)
         assert k == 1 or found.functions(k) >= found.functions(k - 1)
 
 
 @combined
-def test_no_fewer_functions_would_do(kind: type[SmoothSvd]) -> None:
+def test_functions_are_the_fewest_that_are_worth_it(kind: type[SmoothSvd]) -> None:
     rows = smooth(131, 24)
-    found, best = kind(rows), compressor("svd", rows)
-    counts = [found.functions(k) for k in range(1, 25)]
-    assert counts[0] < 17 < counts[-1] == 131
-    for k in range(1, 25):
-        if k > 1 and counts[k - 1] == counts[k - 2]:
-            continue
-        for fewer in (m for m in (2, 3, 5, 9, 17, 33, 65, 129) if k <= m < counts[k - 1]):
-            assert np.linalg.norm(rows - _best(kind, rows, fewer, k)) > (
-                SLACK * best.error(k) * np.linalg.norm(rows)
+    found = kind(rows)
+    counts = (2, 3, 5, 9, 17, 33, 65, 129, 131)
+    squares = {
+        m: [1.0, *(share(rows - _best(kind, rows, m, k), rows) ** 2 for k in range(1, 25))]
+        for m in counts
+    }
+    previous = 0
+    for k in range(1, 24):
+        worth = [
+            m
+            for m in counts
+            if previous <= m >= k
+            and all(
+                squares[m][k] <= np.interp(k * (m + 24), np.arange(25) * (n + 24), squares[n])
+                for n in counts
+                if n > m
             )
+        ]
+        assert found.functions(k) == worth[0]
+        previous = worth[0]
+    assert found.functions(1) < 9 < found.functions(7) < 131 == found.functions(24)
 
 
 @combined

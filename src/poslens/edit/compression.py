@@ -26,7 +26,6 @@ from poslens.edit.low_rank import (
 from poslens.errors import SettingError, quoted
 from poslens.geometry.validate import check_rows
 
-SLACK = 1.05  # a smooth table's error may be this many times that of the best of its rank
 _ROUNDING = 1e-12  # what is below this share of a table's norm is float64's doing
 
 
@@ -123,10 +122,12 @@ class Spline(Smooth):
 class SmoothSvd:
     """A table of low rank whose components are smooth functions of position: k(m + d) numbers.
 
-    The rank is k, that of the table. The number m of functions follows from it: of 2, 3, 5, 9, 17,
-    … functions the fewest with which the best rank-k table has an error at most `SLACK` times that
-    of the best without them; else L, all positions, and that best table itself. Each of these
-    spaces holds those before it, and m never falls as k rises, so that the error never rises.
+    The rank is k, that of the table. The number m of functions follows from it: the fewest of 2, 3,
+    5, 9, 17, … and L with which the closest table is as close as with more functions and as many
+    numbers, so at a lower rank (between two ranks, in proportion of squared errors). With all L it
+    is that of `Svd`, and at the full rank the table itself: none is further away than that of `Svd`
+    in as many numbers. Each of these spaces holds those before it, and m never falls as k rises, so
+    the error never rises.
 
     Factors: ``left``, shape (function, rank), coefficients of the functions of `Cosines` or
     `Splines` (of positions themselves where m = L), and ``right``, shape (rank, dim).
@@ -180,25 +181,39 @@ class SmoothSvd:
     @cached_property
     def _choices(self) -> tuple[np.ndarray, np.ndarray]:
         """How many functions each rank takes, and its error; of rank 0 too."""
-        length, dim = self.shape
-        best = self._unrestricted.errors
-        allowed = np.maximum(SLACK * best, _ROUNDING)
-        fewest = np.full(self.most + 1, length)
-        errors = {length: best}
-        for count in (2**power + 1 for power in range((length - 2).bit_length())):
-            coordinates = self._seen.coordinates(count)
-            missed = self._seen.left_out(coordinates)
-            if math.sqrt(missed) > allowed[1] * self._norm:
-                continue  # too coarse at any rank
-            quick = self._much(missed)
-            squares = gram_values(coordinates) if quick else singular_values(coordinates) ** 2
-            errors[count] = np.sqrt(missed + tails(squares)) / self._norm
-            able = np.arange(min(count, dim, self.most) + 1)
-            good = able[errors[count][able] <= allowed[able]]
-            fewest[good] = np.minimum(fewest[good], count)
-        fewest = np.maximum.accumulate(fewest[1:], dtype=np.int64)
-        chosen = [errors[int(m)][rank] for rank, m in enumerate(fewest, start=1)]
-        return np.append(0, fewest), np.append(1.0, chosen)
+        length = self.shape[0]
+        counts = [*(2**power + 1 for power in range((length - 2).bit_length())), length]
+        by_count = [self._errors(count) for count in counts]
+        good = [self._good(at, counts, by_count) for at in range(len(counts))]
+        chosen, errors, at = [0], [1.0], 0
+        for rank in range(1, self.most + 1):
+            while rank >= good[at].size or not good[at][rank]:
+                at += 1
+            chosen.append(counts[at])
+            errors.append(by_count[at][rank])
+        return np.array(chosen), np.array(errors)
+
+    def _errors(self, count: int) -> np.ndarray:
+        """The error with so many functions, of ranks from 0."""
+        if count == self.shape[0]:
+            return self._unrestricted.errors
+        coordinates = self._seen.coordinates(count)
+        missed = self._seen.left_out(coordinates)
+        quick = self._much(missed)
+        squares = gram_values(coordinates) if quick else singular_values(coordinates) ** 2
+        return np.asarray(np.sqrt(missed + tails(squares)) / self._norm)
+
+    def _good(self, at: int, counts: list[int], by_count: list[np.ndarray]) -> np.ndarray:
+        """At which ranks no larger number of functions is better, in as many numbers."""
+        dim = self.shape[1]
+        numbers = np.arange(by_count[at].size) * (counts[at] + dim)
+        rivals = np.full(numbers.size, np.inf)
+        for count, errors in zip(counts[at + 1 :], by_count[at + 1 :], strict=True):
+            others = np.arange(errors.size) * (count + dim)
+            rivals = np.minimum(rivals, np.sqrt(np.interp(numbers, others, errors**2)))
+            rivals[self.most :] = 0.0  # at the full rank nothing but the table will do
+        good: np.ndarray = by_count[at] <= np.maximum(rivals, _ROUNDING)
+        return good
 
 
 class CosineSvd(SmoothSvd):
