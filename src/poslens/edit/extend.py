@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from poslens.edit.extension import METHODS, extended
 from poslens.edit.intervals import recommend
 from poslens.edit.results import Extension, Tried
 from poslens.edit.rope import ROPE_METHODS
-from poslens.errors import SettingError, quoted
+from poslens.errors import PosLensError, SettingError, quoted
 from poslens.geometry.validate import check_rows
 from poslens.reading import Reading
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from poslens.edit.models import LanguageModel, Variant
     from poslens.edit.scores import Scores
     from poslens.text import Contexts
+
+M = TypeVar("M")
 
 CONTEXTS = 8  # where a text is read and nobody says how many
 UNCHANGED = "unchanged"
@@ -182,6 +184,8 @@ def _check_longer(trained: int, to: int) -> None:
 def _ways(
     given: Asked, table: PositionTable | None, scheme: str, trained: int, to: int
 ) -> dict[str, _Way]:
+    schemes = () if given.description is None else given.description.schemes
+    rotates = any(isinstance(one, Rotary) for one in schemes)
     if table is not None:
         if table.source.tensor is None and isinstance(given.opened, Checkpoint):
             raise SettingError(
@@ -191,32 +195,34 @@ def _ways(
                 remedy="raise the length in its config",
             )
         rows = check_rows(table.rows)
-        return {
-            name: _Way(one.about, rows=longer)
-            for name, one in METHODS.items()
-            if (longer := _extended_or_none(rows, to, name)) is not None
-        }
-    if isinstance(given.opened, Checkpoint) and given.opened.config is not None:
-        rotary = [
-            one
-            for one in (given.description.schemes if given.description else ())
-            if isinstance(one, Rotary)
-        ]
-        if rotary:
-            config = dict(given.opened.config.values)
-            return {
-                name: _Way(one.about, changes=one.parameters(config, trained, to))
-                for name, one in ROPE_METHODS.items()
-            }
-    return {UNCHANGED: _Way(f"{scheme} knows every distance: nothing is changed")}
+        return _that_fit(METHODS, lambda one: _Way(one.about, extended(rows, to, one.name)))
+    if isinstance(given.opened, Checkpoint) and given.opened.config is not None and rotates:
+        config = given.opened.config.values
+        return _that_fit(
+            ROPE_METHODS,
+            lambda one: _Way(one.about, changes=one.parameters(config, trained, to)),
+        )
+    return {UNCHANGED: _Way(f"{scheme} gives every distance its value: nothing is changed")}
 
 
-def _extended_or_none(rows: np.ndarray, to: int, name: str) -> np.ndarray | None:
-    """A method that does not reach so far is left out."""
-    try:
-        return extended(rows, to, name)
-    except SettingError:
-        return None
+def _that_fit(methods: Mapping[str, M], way: Callable[[M], _Way]) -> dict[str, _Way]:
+    """Return what the methods give; those that a table or config does not fit are left out.
+
+    Raises
+    ------
+    PosLensError
+        If none fits.
+    """
+    found: dict[str, _Way] = {}
+    refusals: list[PosLensError] = []
+    for name, one in methods.items():
+        try:
+            found[name] = way(one)
+        except PosLensError as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    return found
 
 
 def _compared(
