@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from poslens.axes import Rows
 from poslens.checkpoints import PositionTable
 from poslens.claims.claim import Claim
@@ -62,6 +64,8 @@ class Compression:
         In one line, the text that was read; or why no loss is known.
     settings
         What was asked.
+    factors
+        The numbers that the chosen table is stored in, by name.
     """
 
     table: PositionTable
@@ -72,6 +76,7 @@ class Compression:
     claim: Claim
     read: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +150,12 @@ class Extension:
         What was asked.
     rows
         The chosen longer table, shape (position, dim), float64; None for a scheme without one.
+    changes
+        What is to be written into the config of a model that rotates, by key.
+    origin
+        The opened source, which a written checkpoint takes its other tensors from.
+    part
+        Which stack, where a model has several.
     """
 
     uri: str
@@ -157,3 +168,6 @@ class Extension:
     read: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     rows: Rows | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)
+    origin: object = None
+    part: str | None = None
