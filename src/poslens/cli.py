@@ -13,6 +13,7 @@ import typer
 from poslens._version import __version__
 from poslens.command_line import errors_on_one_line, progress_bar
 from poslens.errors import SettingError, quoted
+from poslens.edit import commands as edit
 from poslens.lab.commands import lab
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(lab)
+app.command()(edit.compress)
+app.command()(edit.extend)
 
 View = Annotated[str, typer.Option(help="raw, or effective: with the first LayerNorm folded in.")]
 SomeRows = Annotated[

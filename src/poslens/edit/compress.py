@@ -13,7 +13,7 @@ import numpy as np
 from poslens.checkpoints import ModelSource, PositionTable
 from poslens.draws import Progress
 from poslens.edit.asked import Asked, asked
-from poslens.edit.claim import compressible
+from poslens.edit.claim import claim_rank, compressible
 from poslens.edit.compression import METHODS, Compressor, check_rank, compressor, smallest_rank
 from poslens.edit.intervals import increase
 from poslens.edit.ladder import rungs, smallest_that_holds
@@ -187,10 +187,10 @@ class _Bench:
             if model.kind == "headless":
                 return self._headless(model, read, settings, bars)
             measure = partial(self._measure, model, read)
-            quarter = self._quarter()
+            quarter = claim_rank(*self.rows.shape)
             ladder = rungs(self.found.most, *self._known_ranks())
             wanted = {(self.method, rank) for rank in ladder}
-            if quarter is not None:
+            if quarter:
                 wanted.add((_SVD, quarter))
             original = measure(wanted)
             rank = self._chosen(original, measure, ladder)
@@ -294,11 +294,6 @@ class _Bench:
         except SettingError:
             return []
 
-    def _quarter(self) -> int | None:
-        """The rank of the claim; None where a table is too small to have one."""
-        rank = self.rows.size // 4 // sum(self.rows.shape)
-        return rank or None
-
     def _try(
         self,
         name: str,
@@ -322,8 +317,8 @@ class _Bench:
         read: str,
         reason: str,
     ) -> Compression:
-        quarter = self._quarter()
-        of_claim = None if quarter is None else self.tried.get((_SVD, quarter))
+        quarter = claim_rank(*self.rows.shape)
+        of_claim = self.tried.get((_SVD, quarter))
         return Compression(
             table=self.table,
             rows=self.found.table(rank),
@@ -334,7 +329,8 @@ class _Bench:
                 self.table,
                 None if of_claim is None else of_claim.scores,
                 original,
-                quarter,
+                rank=quarter,
+                numbers=quarter * sum(self.rows.shape),
                 bars=bars,
                 seed=self.seed,
                 reason=reason,

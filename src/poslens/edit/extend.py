@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -108,7 +108,7 @@ def extend(
         )
         found = given.contexts(wanted, table, seed, report)
         step = max(length // 4, 1) if stride is None else stride
-        tried, read = _compared(given, found, ways, length, to, step, seed, report)
+        tried, read = _compared(given, found, ways, length, step, seed, report)
         settings |= replace(wanted, layers=False).record(found) | {"stride": step}
         recommendation = recommend(tried, length, seed)
     chosen = method or (recommendation.method if recommendation else None)
@@ -136,7 +136,7 @@ class _Way:
 
     about: str
     rows: np.ndarray | None = None
-    changes: Mapping[str, object] | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)
 
     def variant(self, model: LanguageModel) -> Variant:
         if self.rows is not None:
@@ -230,7 +230,6 @@ def _compared(
     read: Contexts,
     ways: Mapping[str, _Way],
     trained: int,
-    to: int,
     stride: int,
     seed: int,
     report: Progress,
@@ -249,11 +248,11 @@ def _compared(
         baselines: dict[str, tuple[str, Scores]] = {
             "cut": (
                 f"the text cut into pieces of {trained} tokens, each read by itself",
-                cut(model, read.tokens, trained, seed=seed),
+                cut(model, read.tokens, trained, seed, progress=report),
             ),
             "sliding": (
                 f"a window of {trained} tokens that moves by {stride}",
-                sliding(model, read.tokens, trained, stride, seed=seed),
+                sliding(model, read.tokens, trained, stride, seed, progress=report),
             ),
         }
     edits = tuple(replace(one, scores=found[one.method]) for one in without)

@@ -124,10 +124,14 @@ def _extended_card(found: Extension) -> str:
         "",
         f"- method: {found.chosen}: {about}",
     ]
-    if found.recommendation is not None and found.recommendation.method == found.chosen:
-        low, high = found.recommendation.interval
+    best = found.recommendation
+    if best is not None and best.method == found.chosen:
+        within = ""
+        if best.interval is not None:
+            low, high = best.interval
+            within = f" (95 % {low:.4f} to {high:.4f})"
         lines.append(
-            f"- loss beyond {found.trained} positions: {found.recommendation.loss:.4f} nats per "
-            f"token (95 % {low:.4f} to {high:.4f}), on {found.read}"
+            f"- loss beyond {found.trained} positions: {best.loss:.4f} nats per token{within}, "
+            f"on {found.read}"
         )
     return "\n".join([*lines, ""])
