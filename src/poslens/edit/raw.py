@@ -11,7 +11,8 @@ from poslens.checkpoints.safetensors_file import BITS, SafetensorsFile
 from poslens.checkpoints.sharded import Sharded
 from poslens.checkpoints.tensors import Entry, Tensors
 from poslens.checkpoints.torch_file import TorchFile
-from poslens.edit.safetensors_writer import Block, Piece, file_blocks
+from poslens.edit.blocks import Block, file_blocks, read_blocks
+from poslens.edit.safetensors_writer import Piece
 from poslens.edit.stored import safetensors_word
 from poslens.errors import SettingError, quoted
 
@@ -26,9 +27,17 @@ def read_any(tensors: Tensors, name: str) -> np.ndarray:
     SourceError
         If its bytes cannot be had.
     """
-    piece = copied_piece(tensors, name)
-    raw = b"".join(bytes(block) for block in piece.blocks())
-    return np.frombuffer(raw, _NUMPY[piece.word]).reshape(piece.shape)
+    if isinstance(tensors, Sharded):
+        return read_any(tensors.shard(tensors.file_of(name)), name)
+    if isinstance(tensors, SafetensorsFile):
+        placed = tensors.placed[name]
+        raw = b"".join(bytes(one) for one in read_blocks(tensors.source, placed.start, placed.stop))
+    elif isinstance(tensors, TorchFile):
+        raw = bytes(tensors.stored(name).raw)
+    else:
+        raise TypeError(f"{type(tensors).__name__} is not copied")
+    entry = tensors.entry(name)
+    return np.frombuffer(raw, _NUMPY[str(safetensors_word(entry))]).reshape(entry.shape)
 
 
 def copied_piece(tensors: Tensors, name: str) -> Piece:

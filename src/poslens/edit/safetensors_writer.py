@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from poslens.checkpoints.byte_source import ByteSource
 from poslens.checkpoints.safetensors_file import BITS, LENGTH_BYTES, METADATA
+from poslens.edit.blocks import Block, put
 
-CHUNK = 2**22  # bytes that are held at once on the way from one file into another
-
-Block: TypeAlias = bytes | memoryview
 Report: TypeAlias = Callable[[int], None]  # told how many more bytes have been written
 
 
@@ -42,20 +39,6 @@ class Piece:
     shape: tuple[int, ...]
     nbytes: int
     blocks: Callable[[], Iterable[Block]]
-
-
-def file_blocks(source: ByteSource, start: int, stop: int) -> Iterator[Block]:
-    """Give the bytes ``start`` … ``stop`` - 1 of a file, few of them at a time.
-
-    Raises
-    ------
-    SourceError
-        If they cannot be had, or the file has changed since it was opened.
-    """
-    for at in range(start, stop, CHUNK):
-        end = min(at + CHUNK, stop)
-        yield source.read(at, end)
-        source.release(at, end)
 
 
 def array_piece(name: str, word: str, values: np.ndarray) -> Piece:
@@ -99,8 +82,7 @@ def write_safetensors(
         file.write(_header(named, starts, metadata))
         for piece in placed:
             for block in piece.blocks():
-                file.write(block)
-                report(len(block))
+                report(put(file, block))
 
 
 def _header(pieces: Iterable[Piece], starts: dict[str, int], metadata: bytes | None) -> bytes:
