@@ -12,8 +12,9 @@ from scipy.interpolate import BSpline, make_interp_spline, make_lsq_spline
 from sklearn.decomposition import TruncatedSVD
 
 from poslens.edit.bases import spline_degree, spline_knots
-from poslens.edit.compression import CosineSvd, SmoothSvd, SplineSvd, compressor
+from poslens.edit.compression import compressor
 from poslens.edit.low_rank import Svd, gram_values, gram_vectors, singular, singular_values
+from poslens.edit.smooth import CosineSvd, SmoothSvd, SplineSvd
 
 combined = pytest.mark.parametrize("kind", [CosineSvd, SplineSvd])
 
