@@ -12,8 +12,8 @@ import typer
 
 from poslens._version import __version__
 from poslens.command_line import errors_on_one_line, progress_bar
-from poslens.errors import SettingError, quoted
 from poslens.edit import commands as edit
+from poslens.errors import SettingError, quoted
 from poslens.lab.commands import lab
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from written_models import (
     LENGTH,
     SIZES,
@@ -24,7 +25,6 @@ from written_models import (
     roberta,
     saved,
 )
-from safetensors.torch import load_file, save_file
 
 from poslens.checkpoints import load_table
 from poslens.checkpoints.config import Config

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from tokenizers import Tokenizer, models, pre_tokenizers
 from written_models import (
     LENGTH,
     VOCAB,
@@ -26,7 +27,6 @@ from written_models import (
     roberta,
     saved,
 )
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from poslens.checkpoints import describe, load_table
 from poslens.edit.placing import rope_edit, table_edit
