@@ -43,7 +43,7 @@ from poslens.checkpoints.sources import open_any  # noqa: E402
 from poslens.edit.placing import table_edit  # noqa: E402
 from poslens.edit.writing import write_checkpoint  # noqa: E402
 
-RUNS, SHARDS = 7, 3
+RUNS, SHARDS = 15, 3
 TIME_BAR, MEMORY_BAR = 1.5, 100.0  # times a copy; MB beyond the largest tensor
 LARGEST = 4 * 50257 * 768 / 1e6
 

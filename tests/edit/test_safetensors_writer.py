@@ -16,7 +16,7 @@ from safetensors.torch import load, save_file
 from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.safetensors_file import BITS, SafetensorsFile
 from poslens.checkpoints.tensors import Entry
-from poslens.edit.blocks import STRETCH
+from poslens.edit.blocks import CHUNK
 from poslens.edit.raw import copied_piece
 from poslens.edit.safetensors_writer import array_piece, write_safetensors
 from poslens.edit.stored import WORDS, as_stored
@@ -65,7 +65,7 @@ def test_safetensors_reads_what_was_written(
 
 def test_a_copy_of_every_tensor_is_the_file_itself(tmp_path: Path) -> None:
     values = {
-        "wide": torch.arange(STRETCH // 4 + 3, dtype=torch.float32),  # more than is held at once
+        "wide": torch.arange(CHUNK // 4 + 3, dtype=torch.float32),  # more than is held at once
         "bf16": torch.randn(3, 5).to(torch.bfloat16),
         "eight": torch.randn(4).to(torch.float8_e4m3fn),
         "odd": torch.arange(3, dtype=torch.uint8),

@@ -11,7 +11,8 @@ from written_models import LENGTH, SIZES, WIDTH, loaded, longer, longer_edit, op
 
 from poslens.checkpoints import describe, load_table
 from poslens.checkpoints.families import FAMILIES
-from poslens.edit.placing import parts_together, table_edit
+from poslens.edit.places import parts_together
+from poslens.edit.placing import table_edit
 from poslens.edit.writing import write_checkpoint
 from poslens.errors import SettingError
 

@@ -16,7 +16,8 @@ from poslens.checkpoints import load_table
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.sources import open_any
-from poslens.edit.placing import Edit, parts_together, table_edit, together
+from poslens.edit.places import parts_together
+from poslens.edit.placing import Edit, table_edit, together
 
 hf.utils.logging.disable_progress_bar()
 hf.utils.logging.set_verbosity_error()

@@ -63,7 +63,7 @@ def test_a_model_far_away(
     server: HubServer, files: dict[str, bytes | Path], gpt2: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, kind: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(blocks, "CHUNK", 2**18)  # several ranges of one tensor
+    monkeypatch.setattr(blocks, "FAR_CHUNK", 2**18)  # several ranges of one tensor
     server.add_model("org/name", files)
     source = "org/name" if kind == "hub" else f"{server.hub}/org/name/resolve/main/{WEIGHTS}"
     found = written(source, tmp_path / "out")

@@ -119,11 +119,6 @@ class Header(Mapping[str, Placed]):
     shown
         The file's quoted name, for messages.
 
-    Attributes
-    ----------
-    metadata
-        The JSON of the strings beside the tensors, as it stands there; None where there is none.
-
     Raises
     ------
     SourceError
@@ -141,14 +136,19 @@ class Header(Mapping[str, Placed]):
             self._starts = member_starts(text)
         except ValueError as error:
             _damaged(shown, expected, quoted(error))
-        self.metadata: bytes | None = None
+        self._metadata: tuple[int, int] | None = None
         metadata = self._starts.pop(METADATA, None)
         if metadata is not None:
             strings = STRINGS_OR_NULL.match(text, metadata)
             if strings is None:
                 _damaged(shown, f"an object of strings as {METADATA}", "something else")
-            self.metadata = strings[0]
+            self._metadata = strings.span()
         self._require_cover(file_size)
+
+    @property
+    def metadata(self) -> bytes | None:
+        """The JSON of the strings beside the tensors, as it stands there; None without it."""
+        return None if self._metadata is None else self._text[slice(*self._metadata)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._starts)

@@ -14,7 +14,7 @@ from poslens.checkpoints.folder import CONFIG, SINGLE, TORCH_SINGLE
 from poslens.checkpoints.json_text import parse
 from poslens.checkpoints.local_files import not_understood, unreadable
 from poslens.checkpoints.opening import Checkpoint
-from poslens.edit.blocks import CHUNK, read_blocks
+from poslens.edit.blocks import CHUNK, file_blocks
 from poslens.edit.config_edit import EDITED, raised_lengths
 from poslens.errors import quoted
 
@@ -73,7 +73,7 @@ class Beside:
             If they cannot be had.
         """
         if isinstance(self.place, ByteSource):
-            yield from read_blocks(self.place, 0, self.place.size)
+            yield from file_blocks(self.place, 0, self.place.size)
             return
         try:
             with self.place.open("rb") as file:

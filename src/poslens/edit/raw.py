@@ -11,7 +11,7 @@ from poslens.checkpoints.safetensors_file import BITS, SafetensorsFile
 from poslens.checkpoints.sharded import Sharded
 from poslens.checkpoints.tensors import Entry, Tensors
 from poslens.checkpoints.torch_file import TorchFile
-from poslens.edit.blocks import Block, file_blocks, read_blocks
+from poslens.edit.blocks import Block, file_blocks
 from poslens.edit.safetensors_writer import Piece
 from poslens.edit.stored import safetensors_word
 from poslens.errors import SettingError, quoted
@@ -31,7 +31,7 @@ def read_any(tensors: Tensors, name: str) -> np.ndarray:
         return read_any(tensors.shard(tensors.file_of(name)), name)
     if isinstance(tensors, SafetensorsFile):
         placed = tensors.placed[name]
-        raw = b"".join(bytes(one) for one in read_blocks(tensors.source, placed.start, placed.stop))
+        raw = b"".join(bytes(one) for one in file_blocks(tensors.source, placed.start, placed.stop))
     elif isinstance(tensors, TorchFile):
         raw = bytes(tensors.stored(name).raw)
     else:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from poslens.checkpoints.safetensors_file import BITS, LENGTH_BYTES, METADATA
-from poslens.edit.blocks import Block, put
+from poslens.edit.blocks import Block
 
 Report: TypeAlias = Callable[[int], None]  # told how many more bytes have been written
 
@@ -82,7 +82,8 @@ def write_safetensors(
         file.write(_header(named, starts, metadata))
         for piece in placed:
             for block in piece.blocks():
-                report(put(file, block))
+                file.write(block)
+                report(len(block))
 
 
 def _header(pieces: Iterable[Piece], starts: dict[str, int], metadata: bytes | None) -> bytes:

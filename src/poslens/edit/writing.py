@@ -20,7 +20,7 @@ from poslens.checkpoints.sharded import Sharded
 from poslens.checkpoints.tensors import Tensors
 from poslens.checkpoints.torch_file import TorchFile
 from poslens.edit.beside import README, files_beside
-from poslens.edit.blocks import file_blocks, put
+from poslens.edit.blocks import file_blocks
 from poslens.edit.card import what_changed, with_section
 from poslens.edit.config_edit import config_text, own_config
 from poslens.edit.lengths import tables_with_lengths
@@ -85,9 +85,9 @@ class _Weights:
         header = self.whole.size - self.nbytes
         with (folder / self.name).open("wb") as file:
             for block in file_blocks(self.whole, 0, self.whole.size):
-                count = put(file, block)
-                report(max(count - header, 0))
-                header = max(header - count, 0)
+                file.write(block)
+                report(max(len(block) - header, 0))
+                header = max(header - len(block), 0)
 
 
 def check_writable_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> None:
