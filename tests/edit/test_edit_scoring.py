@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_the_divergence_written_out() -> None:
     assert list(found) == ["other", "own"]
 
 
+def test_a_small_change_diverges_by_little_and_not_by_less_than_nothing() -> None:
+    model = tiny("gpt2")
+    rows = rows_of(model)
+    near = rows + 1e-3 * np.random.default_rng(0).standard_normal(rows.shape)
+    with language_model(model) as language:
+        variants = {"own": language.original(), "near": language.with_rows(near)}
+        found = score(language, variants, TOKENS, against="own")["near"].divergences
+    assert found is not None
+    assert found.min() > -1e-6
+    assert 0 < found.mean() < 1e-4
+
+
 def test_the_same_model_does_not_diverge_from_itself() -> None:
     for family in ("gpt2", "bert"):
         with language_model(tiny(family), mask=MASK) as language:
@@ -184,6 +197,21 @@ def test_of_a_masked_token_alone_the_head_sees_one_position(
         score(language, {"one": language.original()}, TOKENS, masked=5)
     handle.remove()
     assert seen == [(15, 1, VOCABULARY)]
+
+
+@pytest.mark.parametrize("against", [None, "one"])
+def test_logits_are_kept_of_one_batch_and_one_variant(
+    against: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "LOGITS", LENGTH * VOCABULARY)
+    model, made, alive = tiny("gpt2"), [], []
+    model.register_forward_pre_hook(lambda *_: alive.append(sum(one() is not None for one in made)))
+    model.register_forward_hook(lambda _, __, out: made.append(weakref.ref(out.logits)))
+    with language_model(model) as language:
+        variants = dict.fromkeys(("one", "two", "three"), language.original())
+        score(language, variants, TOKENS, against=against)
+    assert len(made) == 9
+    assert max(alive) == (0 if against is None else 1)
 
 
 def test_progress_counts_batches_of_all_variants(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,16 +244,16 @@ def _expected(config: Any) -> Kind:
     """Return what a model of this config predicts, if its files hold the head."""
     import transformers
 
-    heads = _classes(transformers.MODEL_FOR_CAUSAL_LM_MAPPING, config)
+    causal = _classes(transformers.MODEL_FOR_CAUSAL_LM_MAPPING, config)
     masked = _classes(transformers.MODEL_FOR_MASKED_LM_MAPPING, config)
     without = _classes(transformers.MODEL_MAPPING, config)
     trained = _classes(transformers.MODEL_FOR_PRETRAINING_MAPPING, config)
-    known = {one.__name__ for one in (*heads, *masked, *without, *trained)}
+    known = {one.__name__ for one in (*causal, *masked, *without, *trained)}
     if config.architectures and not known.intersection(config.architectures):
         return "headless"  # made for something else, such as to classify
-    if masked and not (heads and _reads_one_way(config)):
+    if masked and not (causal and _reads_one_way(config)):
         return "masked"
-    return "causal" if heads else "headless"
+    return "causal" if causal else "headless"
 
 
 def _kind(model: Any) -> Kind:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOKENS = 2**14  # that a model reads at once, if they are of more than one context
 LOGITS = 2**26  # that are kept at once, if they are of more than one context: 256 MB
-CHUNK = 2**22  # logits that are normalised at once
+CHUNK = 2**18  # logits that are normalised at once
 
 Answers = Float[np.ndarray, "context scored"]
 
@@ -119,6 +119,7 @@ def answers(
                 divergences[name][rows] = 0
             elif divergence is not None:
                 divergences[name][rows] = divergence
+            del logits  # before the next are made
     report("tokens predicted", len(parts) * len(order), len(parts) * len(order))
     return {name: (losses[name], divergences.get(name)) for name in variants}
 
