@@ -392,7 +392,9 @@ def test_configs_that_cannot_be() -> None:
 def test_a_table_that_the_config_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("gpt2")
     model.config.n_positions = 40
-    with pytest.raises(SourceError, match=r"is the length of the position table: expected 43 in"):
+    with pytest.raises(
+        SourceError, match=r"is the length of its position table: expected a config that says 43,"
+    ):
         _with(model).with_rows(np.ones((90, 48)))
 
 

@@ -14,6 +14,7 @@ from poslens.axes import Rows
 from poslens.checkpoints.finding import Found, choose_table, find_tables
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.python_objects import open_object
+from poslens.edit.lengths import length_of
 from poslens.edit.rebuilding import changed_config, config_of_length, rebuilt
 from poslens.edit.special import Special, special_in, special_of
 from poslens.errors import SourceError, TableError, quoted
@@ -159,8 +160,7 @@ class LanguageModel:
         """Return the model with a table of its own of this length, and that table."""
         if length not in self._by_length:
             table = self._model.get_parameter(name)
-            stored = table.shape[-2]
-            config = config_of_length(self._model.config, stored, offset, length)
+            config = self._config_of(length, table.shape[-2])
             twin = rebuilt(self._model, config, table=name)
             own = twin.get_parameter(name)
             rows, before = (one.data.reshape(-1, one.shape[-1]) for one in (own, table))
@@ -173,6 +173,17 @@ class LanguageModel:
             rows[:offset] = before[:offset]
             self._by_length[length] = twin, own
         return self._by_length[length]
+
+    def _config_of(self, length: int, stored: int) -> Any:
+        checkpoint, config = self.checkpoint, self.checkpoint.config
+        number = None if config is None else length_of(self._found(), stored, config)
+        if number is None:
+            raise SourceError(
+                f"no value of {checkpoint.tensors.shown} is the length of its position table",
+                expected=f"a config that says {stored}, or how many of these are positions",
+                remedy="give a model whose table is as long as its config says",
+            )
+        return config_of_length(self._model.config, number.values(length))
 
 
 @contextmanager

@@ -5,19 +5,12 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
+from poslens.edit.lengths import Path
 from poslens.errors import SettingError, SourceError, quoted
 from poslens.hidden.loading import quiet
-
-# What configs call the number of positions.
-LENGTHS = (
-    "n_positions",
-    "n_ctx",
-    "max_position_embeddings",
-    "max_target_positions",
-    "max_source_positions",
-)
 
 
 def rebuilt(model: Any, config: Any, table: str | None = None) -> Any:
@@ -84,40 +77,11 @@ def _not_made(model: Any, got: str) -> SourceError:
     )
 
 
-def config_of_length(config: Any, stored: int, offset: int, length: int) -> Any:
-    """Return a config under which a model's position table has another length.
-
-    Parameters
-    ----------
-    config
-        Of the model.
-    stored
-        The table's rows, those before position 0 included.
-    offset
-        The rows before position 0.
-    length
-        The positions that are wanted.
-
-    Raises
-    ------
-    SourceError
-        If no value of the config is the table's length.
-    """
+def config_of_length(config: Any, values: Mapping[Path, object]) -> Any:
+    """Return a copy of a config with other numbers of positions, as `Length.values` gives them."""
     changed = copy.deepcopy(config)
-    text = changed.get_text_config()
-    values = text.to_dict()
-    keys = [key for key in LENGTHS if values.get(key) in (stored, stored - offset)]
-    if not keys:
-        raise SourceError(
-            f"no value of the {quoted(type(config).__name__)} is the length of the position table",
-            expected=f"{stored}"
-            + (f" or {stored - offset}" if offset else "")
-            + f" in one of {', '.join(LENGTHS)}",
-            got="none",
-            remedy="give a model whose table is as long as its config says",
-        )
-    for key in keys:
-        setattr(text, key, values[key] + offset + length - stored)
+    for path, value in values.items():
+        setattr(reduce(getattr, path[:-1], changed), path[-1], value)
     return changed
 
 
