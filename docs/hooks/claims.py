@@ -32,7 +32,7 @@ class Shown:
         What is drawn, by name in `examples.EXAMPLES`: first where the claim holds, if it is decided
         on any, then where it does not.
     value
-        What is held against the bar, where that is no measure as it is.
+        What is held against the bar, where that is no measure as it is; ``{}`` is the measures.
     told
         What the figure is of, where that is more than the example.
     """
@@ -63,7 +63,7 @@ def _beside(_: Study) -> Figure:
 SHOWN: dict[str, Shown] = {
     "order.blind_without_position": Shown(
         (),
-        figures.kernel_heads,
+        figures.share_stack,
         ("demo", "faded"),
         "how far attention is from commuting with a reordering of its tokens, with positions, as a "
         "share of its output; 0 if it does not commute without them (above 0.00001)",
@@ -80,7 +80,7 @@ SHOWN: dict[str, Shown] = {
         ("shift.rotation_r2",),
         figures.shift,
         ("sinusoidal", "demo"),
-        "`shift.rotation_r2` at the worst of the shifts 1, 8 and 64",
+        "{} at the worst of the shifts 1, 8 and 64",
     ),
     "sinusoid.no_parameters": Shown(
         (), figures.trajectory, ("sinusoidal",), "trained numbers in the table"
@@ -120,19 +120,19 @@ SHOWN: dict[str, Shown] = {
         ),
         figures.share_stack,
         ("demo", "faded"),
-        "the sum of these three shares in the first layer, median over heads",
+        "the sum of {} in the first layer, median over heads",
     ),
     "attention.learns_distance": Shown(
         ("kernel.relative_share",),
         figures.kernel_heads,
         ("demo", "shuffled"),
-        "`kernel.relative_share` in the first layer, median over heads",
+        "{} in the first layer, median over heads",
     ),
     "relative.distance_only": Shown(
         ("kernel.relative_share",),
         figures.kernel_profiles,
         ("alibi", "t5"),
-        "`kernel.relative_share`, the smallest of any head",
+        "{}, the smallest of any head",
     ),
     "relative.extrapolates": Shown(
         (),
@@ -153,7 +153,7 @@ SHOWN: dict[str, Shown] = {
         "variance over seeds of the held-out loss, begun smooth ÷ begun as noise",
     ),
     "memory.compressible": Shown(
-        ("pca.explained",),
+        (),
         figures.scree,
         ("demo",),
         "the relative increase of the model's loss with a table of rank k, k·(L + d) ≤ L·d ÷ 4",
@@ -186,14 +186,13 @@ def facts(claim: str) -> str:
         ("null model", _null(rule)),
         ("on the demo", _on_demo(claim)),
     ]
-    return "\n\n".join(f"{name}\n:   {text}" for name, text in rows) + "\n"
+    return "\n\n".join(f"{name}\n:   {text}" for name, text in rows if text) + "\n"
 
 
 def _value(shown: Shown) -> str:
-    named = ", ".join(f"[`{name}`](../reference/measures.md#{name})" for name in shown.measures)
-    if shown.value:
-        return f"{shown.value} ({named})" if named else shown.value
-    return f"{named}: {MEANINGS[shown.measures[0]]}"
+    links = {name: f"[`{name}`](../reference/measures.md#{name})" for name in shown.measures}
+    told = shown.value or f"{{}}: {MEANINGS[shown.measures[0]]}"
+    return told.format(", ".join(links.values()))
 
 
 def _bar(rule: Rule) -> str:
@@ -206,6 +205,8 @@ def _bar(rule: Rule) -> str:
 def _interval(rule: Rule) -> str:
     if rule.id in _OF_RUNS:
         return "95 %, over seeds"
+    if rule.id in _OF_EDITS:
+        return ""
     if rule.interval is None:
         return "none: the value alone decides"
     return "95 %, moving-block bootstrap over positions"
@@ -213,7 +214,7 @@ def _interval(rule: Rule) -> str:
 
 def _null(rule: Rule) -> str:
     if rule.null is None:
-        return "none"
+        return "none" if rule.measure else ""
     name = f"[{rule.null.null.replace('_', ' ')}](index.md#null-models)"
     return f"{name}, " + ("p ≤ 0.01 needed" if rule.null.decides else "reported, does not decide")
 

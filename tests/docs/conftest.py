@@ -19,9 +19,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder = shared / "site"
+    folder, whole = shared / "site", shared / "site.whole"
     with FileLock(shared / "site.lock"):
-        if not folder.exists():
+        if not whole.exists():
             built = subprocess.run(  # noqa: S603
                 [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
                 cwd=ROOT,
@@ -31,4 +31,5 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 check=False,
             )
             assert built.returncode == 0, built.stdout + built.stderr
+            whole.touch()
     return folder
