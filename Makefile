@@ -46,12 +46,8 @@ core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-lear
 	$(VENV)/core/bin/python -m pip install --quiet .
 	$(VENV)/core/bin/python -I tests/core_only.py
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/geometry.py
-	$(BIN)/python benchmarks/sources.py
-	$(BIN)/python benchmarks/kernel.py
-	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/lab.py
+bench: $(VENV)/.test ## Every benchmark, beside its peers and its bars, and write docs/benchmarks.md.
+	$(BIN)/python benchmarks/all.py
 
 clean:
 	rm -rf $(VENV) demo.html minilm.html

@@ -151,20 +151,18 @@ HOT: tuple[Hot, ...] = (
         cosine_profile,
         count.cosine_profile,
         ("L log L", "d"),
-        "Beside the transforms, each block of columns is copied into rows, padded with as many "
-        "zeros as it has values, scaled, and its squares are summed: passes through cache that "
-        "the count leaves out, and half of each transform is of zeros.",
+        "Beside the transforms, each block of columns is copied into rows, padded with about "
+        "as many zeros as it has values, and its squares are summed; none of that is counted.",
     ),
     Hot(
         "principal components",
         components,
         count.components,
         ("L", "d² to d³ up to L"),
-        "The Gram matrix runs at the speed of products. Its tridiagonal form takes half of its "
-        "operations in products of the matrix with one vector, which read the whole matrix "
-        "each time, two operations a number: memory bounds those. LAPACK has no other way to "
-        "that form in one step, and one that goes through a band pays only where no vectors are "
-        "wanted.",
+        "The Gram matrix runs near the speed of products. Its tridiagonal form takes about as "
+        "long for far fewer operations: half of them are products of the whole matrix with "
+        "one vector, each from memory, and a second core hardly helps. The eigenvalues of "
+        "that form, which are not counted, are found on one core.",
         at_bound=(2048, 1024),
     ),
     Hot(
@@ -172,10 +170,9 @@ HOT: tuple[Hot, ...] = (
         shift_maps,
         count.shift_maps,
         ("L", "d³"),
-        "Singular value decompositions: half of the operations of the bidiagonal form are "
-        "products with one vector, bounded by memory, and the operation count is the textbook's, "
-        "which the divide-and-conquer driver undercuts where values cluster. Six decompositions "
-        "are independent, but two tasks run side by side, so one core waits at the end.",
+        "Singular value decompositions: half of the operations of a bidiagonal form are "
+        "products with one vector, which memory bounds. The count is the textbook's, not "
+        "LAPACK's. Two tasks run side by side, and the shorter leaves its core to wait.",
         at_bound=(2048, 512),
     ),
     Hot(
@@ -183,9 +180,9 @@ HOT: tuple[Hot, ...] = (
         permutation_draws,
         partial(count.permutation_draws, draws=DRAWS),
         ("L log L; L² once, up to 4,096", "d"),
-        "Rows are gathered in random order and turned into columns, which no prefetcher foresees, "
-        "before each transform, and padded; and dot products of neighbours are looked up at "
-        "random places of a Gram matrix larger than the caches.",
+        "Rows are gathered in random order, and columns copied into rows and padded, which "
+        "takes about half as long as the transforms; squares are summed and dot products of "
+        "neighbours looked up.",
         at_bound=(1024, 768),
         ready_at_bound=partial(permutation_draws, draws=MANY_DRAWS),
         work_at_bound=partial(count.permutation_draws, draws=MANY_DRAWS),
@@ -195,8 +192,8 @@ HOT: tuple[Hot, ...] = (
         walk_draws,
         partial(count.walk_draws, draws=DRAWS),
         ("L", "d"),
-        "Drawing the steps is what must be done; making them of unit length, running sums along "
-        "positions and the power iteration each pass through the table again.",
+        "Drawing the steps is what must be done. To scale them, to sum along positions and to "
+        "iterate for the first direction are further passes through the table.",
         at_bound=(1024, 768),
         ready_at_bound=partial(walk_draws, draws=MANY_DRAWS),
         work_at_bound=partial(count.walk_draws, draws=MANY_DRAWS),
@@ -206,27 +203,27 @@ HOT: tuple[Hot, ...] = (
         causal_kernel,
         count.causal_kernel,
         ("L log L", "d (heads of 64)"),
-        "Products are of 128 rows by 64 columns, which BLAS does at half of its speed at best, "
-        "and each is followed by passes over the same block: the mask, row sums, squares, means. "
-        "The transforms' passes are those of the cosine profile.",
+        "Products of 128 rows by 64 columns run near the speed of large ones, but each is "
+        "followed by passes over its block (the mask, row sums, squares, means), and the "
+        "transforms by a conjugate and a product; none of these is counted.",
     ),
     Hot(
         "causal terms of logits",
         causal_terms,
         count.causal_terms,
         ("L", "d (heads of 64)"),
-        "Products are of 64 rows by 64 columns, too small for BLAS to reach its speed, and for "
-        "three parts of the keys each block is centred, summed and shifted: passes as long as the "
-        "products.",
+        "Products of 64 rows by 64 columns run near the speed of large ones, but for three "
+        "parts of the keys each block is centred, summed and shifted, and weighted sums are "
+        "taken of it: passes that are not counted.",
     ),
     Hot(
         "compression to rank 64",
         compression,
         partial(count.compression, rank=RANK),
         ("L", "d³ up to L"),
-        "A QR factorisation of tall blocks, at about half of the speed of products, and the "
-        "singular value decomposition of its triangle, half of whose bidiagonal form is bounded "
-        "by memory.",
+        "A QR factorisation of tall blocks, whose panels are products with one vector, and "
+        "the singular value decomposition of its triangle, half of whose bidiagonal form is "
+        "bounded by memory.",
         needs="poslens.edit.compression",
         at_bound=(2048, 512),
     ),

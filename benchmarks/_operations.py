@@ -2,8 +2,8 @@
 
 Additions and multiplications count one each. A real FFT of n points counts 5/2·n·log2 n whatever
 its algorithm (the convention of FFTW's benchmarks), factorisations as in Golub & Van Loan (2013),
-*Matrix Computations*. What is O(L·d) beside the rest is not counted. Tests walk the blocks and count
-again.
+*Matrix Computations*. What is O(L·d) beside the rest is not counted. Tests walk the blocks and
+count again.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,7 +71,7 @@ def stages(marks: list[tuple[str, float]]) -> list[tuple[str, float]]:
         What was being done from which time on; the last only ends the one before.
     """
     found: dict[str, float] = {}
-    for (what, start), (_, stop) in zip(marks, marks[1:], strict=False):
+    for (what, start), (_, stop) in pairwise(marks):
         found[what] = found.get(what, 0.0) + stop - start
     return list(found.items())
 

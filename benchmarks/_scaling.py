@@ -14,7 +14,7 @@ from _common import child
 
 LENGTHS = (256, 1024, 4096, 8192, 16_384, 32_768, 65_536)  # four in the last decade
 DIMS = (64, 256, 512, 1024, 2048, 4096)
-QUICK = (256, 512, 1024)
+FEW = 2  # measures, where quick
 DIM, LENGTH = 256, 2048  # of the one while the other grows
 MOST_SECONDS, MOST_MEGABYTES = 20.0, 4000.0
 START = 10.0  # seconds that a process may take beyond that to start and to make its input
@@ -66,17 +66,17 @@ def series(name: str, along: str, sizes: Sequence[int]) -> dict[str, Any]:
 def all_series(quick: bool, progress: Progress) -> list[dict[str, Any]]:
     """Return every hot measure's two series."""
     found = []
-    for name in _hot.known():
+    for name in list(_hot.known())[: FEW if quick else None]:
         for along, sizes in (("L", LENGTHS), ("d", DIMS)):
             progress(f"{name} along {along}")
-            found.append(series(name, along, QUICK[:1] if quick else sizes))
+            found.append(series(name, along, sizes[:2] if quick else sizes))
     return found
 
 
 def bounds(quick: bool, progress: Progress) -> list[dict[str, Any]]:
     """Return the time and operations of every hot measure where rates are looked at."""
     found = []
-    for name, hot in list(_hot.known().items())[: 2 if quick else None]:
+    for name, hot in list(_hot.known().items())[: FEW if quick else None]:
         progress(f"{name} beside the machine's peaks")
         work = _hot.work_at_bound(name)
         took = child(_hot.__file__, "bound", name)

@@ -8,7 +8,7 @@ the machine can do. The page and its figure are written to ``--docs``. ``--json`
 measured, and ``--from`` writes the page of it again without measuring.
 
 Exit status 1 if a bar is missed or a file fails. ``--quick`` is a smoke test: it passes ``--quick``
-to every file, takes one point of each series, and writes no page unless told where.
+to every file, measures little of the rest, and writes no page unless told where.
 """
 
 from __future__ import annotations

@@ -167,5 +167,5 @@ if __name__ == "__main__":
         rows,
         TASKS,
         peer="notebook",
-        quick="leave the larger table and the whole process out",
+        quick="the smaller table alone",
     )

@@ -126,7 +126,7 @@ def memory(names: tuple[str, ...]) -> list[Row]:
 def rows(quick: bool) -> list[Row]:
     """Return every figure, beside its bar."""
     found = memory(("learned",) if quick else ("learned", *(n for n in SCHEMES if n != "learned")))
-    found += of_size(SMALL, 3 if quick else REPEATS[SMALL])
+    found += of_size(SMALL, 1 if quick else REPEATS[SMALL])
     return found if quick else found + of_size(LARGER, REPEATS[LARGER])
 
 
