@@ -49,12 +49,8 @@ core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-lear
 docs: $(VENV)/.test ## The site, in site/: open site/index.html. The tests build it too.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/geometry.py
-	$(BIN)/python benchmarks/sources.py
-	$(BIN)/python benchmarks/kernel.py
-	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/lab.py
+bench: $(VENV)/.test ## Every benchmark, beside its peers and its bars, and write docs/benchmarks.md.
+	$(BIN)/python benchmarks/all.py
 
 clean:
 	rm -rf $(VENV) site demo.html minilm.html

@@ -46,7 +46,9 @@ def lag_means(vectors: Rows, lags: int, scale: PerPosition | None = None) -> Per
     width = max(1, _SCRATCH_BYTES // (size * 2 * vectors.itemsize))
     power = np.zeros(2 * (size // 2 + 1), dtype=vectors.dtype)  # real and imaginary side by side
     for start in range(0, dim, width):
-        block = np.array(vectors[:, start : start + width].T, order="C")
+        # Rows first: to read down columns fetches a cache line for each number.
+        columns = np.ascontiguousarray(vectors[:, start : start + width])
+        block = np.array(columns.T, order="C")
         if scale is not None:
             block *= scale
         parts = scipy.fft.rfft(block, size, axis=1, workers=-1).view(vectors.dtype)
