@@ -80,11 +80,11 @@ class Asked:
         runs = replace(reading, layers=True)
         return runs.contexts_for(opened, description, table, self.part, seed, report)
 
-    def model(self) -> AbstractContextManager[LanguageModel]:
+    def model(self, mask: int | None = None) -> AbstractContextManager[LanguageModel]:
         """Load the model that reads, or take the one that was passed."""
         from poslens.edit.models import language_model
 
-        return language_model(self.source, self.part)
+        return language_model(self.source, self.part, mask)
 
 
 def record_of(reading: Reading, contexts: Contexts) -> dict[str, Any]:

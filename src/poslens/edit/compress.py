@@ -39,6 +39,7 @@ def compress(
     contexts: int | None = None,
     length: int | None = None,
     tokens: np.ndarray | None = None,
+    mask: int | None = None,
     part: str | None = None,
     bars: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -65,6 +66,9 @@ def compress(
     text, contexts, length, tokens
         What the model reads, as for `poslens.analyze`; if none is given, and no ``tolerance``,
         no model is run. Running one needs the extra ``torch``.
+    mask
+        The id that stands for a token that a masked model is to predict, where no tokenizer is
+        beside the weights to say it.
     part
         Of a model with several tables, such as ``"encoder"``.
     bars
@@ -115,7 +119,7 @@ def compress(
     if chosen is None or reading.asked:
         report = progress or (lambda _what, _done, _total: None)
         found = given.contexts(reading, table, seed, report)
-        with given.model() as model:
+        with given.model(mask) as model:
             bench = Bench(model, found.tokens, trials, seed, report)
             chosen, original = _measured(bench, chosen, tolerance)
         settings |= record_of(reading, found)

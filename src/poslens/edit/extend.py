@@ -35,6 +35,7 @@ def extend(
     text: str | os.PathLike[str] | None = None,
     contexts: int | None = None,
     tokens: np.ndarray | None = None,
+    mask: int | None = None,
     trained: int | None = None,
     stride: int | None = None,
     part: str | None = None,
@@ -60,6 +61,9 @@ def extend(
         has more rows, the first so many are made longer.
     stride
         Tokens by which the baseline's window moves; a quarter of ``trained`` if None.
+    mask
+        The id that stands for a token that a masked model is to predict, where no tokenizer is
+        beside the weights to say it.
     part
         Of a model with several stacks.
     seed
@@ -115,7 +119,7 @@ def extend(
         report = progress or (lambda _what, _done, _total: None)
         found = given.contexts(reading, table, seed, report)
         settings |= record_of(reading, found) | {"stride": stride}
-        measured = _measured(given, found, ways, length, stride, seed, report)
+        measured = _measured(given, found, ways, length, stride, mask, seed, report)
         read = found.origin if measured else f"{found.origin}; {_NO_HEAD}"
         tried = measured or tried
         recommendation = recommend(tried, length, seed)
@@ -221,6 +225,7 @@ def _measured(
     ways: Ways,
     trained: int,
     stride: int,
+    mask: int | None,
     seed: int,
     report: Progress,
 ) -> tuple[Tried, ...]:
@@ -228,7 +233,7 @@ def _measured(
     from poslens.edit.scoring import score
     from poslens.edit.windows import cut, sliding
 
-    with given.model() as model:
+    with given.model(mask) as model:
         if model.kind == "headless":
             return ()
         variants = {name: way.variant(model) for name, way in ways.fitting.items()}
