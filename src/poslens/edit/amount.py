@@ -68,10 +68,10 @@ class Amount:
             return smallest_rank(found, error=self.error)
         return smallest_rank(found, size=SIZE if self.size is None else self.size)
 
-    def record(self) -> dict[str, float]:
+    def record(self) -> dict[str, object]:
         """Return what a compression's settings say of it."""
         return self._given or {"size": SIZE}
 
     @property
-    def _given(self) -> dict[str, float]:
+    def _given(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if value is not None}

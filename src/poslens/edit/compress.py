@@ -168,7 +168,7 @@ def _measured(bench: Bench, rank: int | None, tolerance: float | None) -> tuple[
         raise SettingError(
             "there is no loss to keep within a tolerance",
             expected="a model that predicts tokens",
-            got=f"{quoted(bench.model.checkpoint.uri)}: {_NO_HEAD}",
+            got="a checkpoint that holds no head",
             remedy="choose by --rank, --size or --error",
         )
     original = bench.measure(ladder | of_claim)

@@ -48,20 +48,22 @@ def by_loss(found: Extension) -> list[tuple[Tried, float]]:
 def cheaper(found: Extension) -> str:
     """Return, in a sentence, what needs no edit and loses less than the recommended; or nothing.
 
-    Only what the text tells apart from it, if there are enough contexts for an interval.
+    Only what the text tells from it: without an interval it tells nothing.
     """
     best = found.recommendation
     if best is None:
         return ""
     baselines = [one for one in found.tried if one.baseline and one.method in best.excess]
     told = [(one, *best.excess[one.method]) for one in baselines]
-    lower = [one for one in told if (one[2][1] if one[2] else one[1]) < 0]
+    lower = [
+        (value, interval, one)
+        for one, value, interval in told
+        if interval is not None and interval[1] < 0
+    ]
     if not lower:
         return ""
-    one, value, interval = min(lower, key=lambda each: each[1])
-    by = nats(-value)
-    if interval is not None:
-        by += f" ({span((-interval[1], -interval[0]))})"
+    value, (low, high), one = min(lower, key=lambda each: each[0])
+    by = f"{nats(-value)} ({span((-high, -low))})"
     return (
         f"{words.visible(one.method)} ({words.visible(one.about)}) needs no edit, and its loss is "
         f"lower by {by} nats per token"

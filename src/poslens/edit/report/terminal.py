@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from poslens.edit.costs import drifted, loss_over, mean_kl, perplexity, saved, seed_of
+from poslens.edit.intervals import FEWEST
 from poslens.edit.report import shown
 from poslens.edit.report.columns import Column, rows
 from poslens.edit.results import Candidate, Compression, Extension, Tried
@@ -169,6 +170,7 @@ def _recommended(found: Extension) -> str:
         text += f" ({shown.span(best.interval)})"
     if best.tied:
         text += f"; this text does not tell it from {words.listed(best.tied)}"
+        text += "" if best.interval else f": an interval needs {FEWEST} contexts"
     chosen = found.chosen
     if chosen is not None and chosen != best.method:
         text += f"; chosen: {words.visible(chosen)}"
