@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from poslens.checkpoints import Description, ModelSource, PositionTable
 from poslens.checkpoints.describe import described
@@ -15,6 +17,9 @@ from poslens.draws import Progress
 from poslens.errors import SettingError, quoted
 from poslens.reading import Reading
 from poslens.text import Contexts
+
+if TYPE_CHECKING:
+    from poslens.edit.models import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +58,54 @@ class Asked:
     def contexts(
         self, reading: Reading, table: PositionTable | None, seed: int, report: Progress
     ) -> Contexts:
-        """Return what the model reads.
+        """Return what the model reads, which is run.
 
         Raises
         ------
         PosLensError
-            If there is no model that could read, or the text or tokenizer cannot be used.
+            If there is no model that could read, torch is not installed, or the text or tokenizer
+            cannot be used.
         """
-        if not isinstance(self.opened, Checkpoint) or self.description is None:
+        from poslens.hidden.frameworks import require_frameworks
+
+        opened, description = self.opened, self.description
+        if not isinstance(opened, Checkpoint) or opened.config is None or description is None:
             raise SettingError(
                 "there is no model that could read a text",
                 expected="a model with its config",
-                got=quoted(self.opened.uri),
+                got=quoted(opened.uri),
                 remedy="give a model folder or a model on the hub, or leave the text out",
             )
-        return reading.contexts_for(self.opened, self.description, table, self.part, seed, report)
+        require_frameworks("accelerate")
+        runs = replace(reading, layers=True)
+        return runs.contexts_for(opened, description, table, self.part, seed, report)
+
+    def model(self, mask: int | None = None) -> AbstractContextManager[LanguageModel]:
+        """Load the model that reads, or take the one that was passed."""
+        from poslens.edit.models import language_model
+
+        return language_model(self.source, self.part, mask)
+
+
+def record_of(reading: Reading, contexts: Contexts) -> dict[str, Any]:
+    """Return what settings say of what was read."""
+    said = reading.record(contexts)
+    said.pop("layers", None)
+    return said
+
+
+def check_seed(seed: object) -> None:
+    """Require a seed that every draw takes.
+
+    Raises
+    ------
+    SettingError
+        If it is none.
+    """
+    if type(seed) is not int or seed < 0:
+        raise SettingError(
+            "the seed cannot be used", expected="a whole number from 0", got=quoted(seed)
+        )
 
 
 def asked(

@@ -62,7 +62,7 @@ def compressible(
     rule = replace(
         next(rule for rule in RULES if rule.id == CLAIM),
         relation="<=",
-        bar=_bar(bars),
+        bar=check_bars(bars),
         needs="",
     )
     if claim_rank(table.length, table.dim) < 1:
@@ -82,7 +82,14 @@ def compressible(
     return _decided(rule, value, interval, note)
 
 
-def _bar(bars: Mapping[str, float]) -> float:
+def check_bars(bars: Mapping[str, float]) -> float:
+    """Return the claim's bar, its default where ``bars`` holds none.
+
+    Raises
+    ------
+    SettingError
+        If ``bars`` names another claim, or holds no number.
+    """
     for name, bar in bars.items():
         if name != CLAIM:
             raise SettingError(

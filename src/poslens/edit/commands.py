@@ -79,7 +79,9 @@ def compress(
 ) -> None:
     """Put a position table into fewer numbers, and measure what it costs the model."""
     with errors_on_one_line(debug=debug):
-        _check_outputs(source, out, html, json)
+        _check_outputs(html, json)
+        if out is not None:
+            _check_out(source, out, allow_full_download, extends=False)
         with progress_bar() as progress:
             from poslens.edit.compress import compress as run
 
@@ -143,13 +145,15 @@ def extend(
 ) -> None:
     """Give a model a longer context by every method that is known, and compare them."""
     with errors_on_one_line(debug=debug):
-        _check_outputs(source, out, html, json)
-        if out is not None and method is None and text is None and contexts is None:
-            raise SettingError(
-                "cannot tell which method to write",
-                expected="--method NAME, or --text FILE to let a text recommend one",
-                got="neither",
-            )
+        _check_outputs(html, json)
+        if out is not None:
+            _check_out(source, out, allow_full_download, extends=True)
+            if method is None and text is None and contexts is None:
+                raise SettingError(
+                    "cannot tell which method to write",
+                    expected="--method NAME, or --text FILE to let a text recommend one",
+                    got="neither",
+                )
         with progress_bar() as progress:
             from poslens.edit.extend import extend as run
 
@@ -181,17 +185,19 @@ def extend(
         _show(extension_table(found), record if json == "-" else None, written)
 
 
-def _check_outputs(source: str, out: str | None, html: str | None, json: str | None) -> None:
-    """Look at everything that is to be written before long work begins."""
+def _check_outputs(html: str | None, json: str | None) -> None:
+    """Look at the files that are to be written before long work begins."""
     from poslens.files import check_writable
 
     for path in (html, None if json == "-" else json):
         if path is not None:
             check_writable(path)
-    if out is not None:
-        from poslens.edit.written import check_out
 
-        check_out(source, out)
+
+def _check_out(source: str, out: str, allow_full_download: bool, *, extends: bool) -> None:
+    from poslens.edit.written import check_out
+
+    check_out(source, out, extends=extends, allow_full_download=allow_full_download)
 
 
 def _show(table: RenderableType, record: str | None, written: Written | None) -> None:

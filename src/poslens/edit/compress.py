@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from poslens.checkpoints import ModelSource, PositionTable
 from poslens.draws import Progress
-from poslens.edit.asked import Asked, asked
-from poslens.edit.claim import claim_rank, compressible
-from poslens.edit.compression import METHODS, Compressor, check_rank, compressor, smallest_rank
-from poslens.edit.intervals import increase
+from poslens.edit.amount import Amount
+from poslens.edit.asked import Asked, asked, check_seed, record_of
+from poslens.edit.bench import Bench
+from poslens.edit.claim import check_bars, claim_rank, compressible
 from poslens.edit.ladder import rungs, smallest_that_holds
-from poslens.edit.results import Candidate, Compression
-from poslens.edit.scores import Drift, Scores
+from poslens.edit.results import Compression
+from poslens.edit.scores import Scores
+from poslens.edit.trials import Trials
 from poslens.errors import SettingError, quoted
 from poslens.geometry.validate import check_rows
 from poslens.reading import Reading
 
-if TYPE_CHECKING:
-    from poslens.edit.models import LanguageModel
-    from poslens.text import Contexts
-
-SIZE = 0.25  # of the table's numbers, where nothing else is asked for: that of the claim
-_ORIGINAL = "original"
-_SVD = "svd"
+_SVD = "svd"  # by which the claim is decided
+_NO_TEXT = "needs the loss of a model that reads a text: give --text FILE"
+_NO_HEAD = "the checkpoint holds no head that predicts tokens, so there is no loss"
 
 
 def compress(
@@ -44,6 +39,7 @@ def compress(
     contexts: int | None = None,
     length: int | None = None,
     tokens: np.ndarray | None = None,
+    mask: int | None = None,
     part: str | None = None,
     bars: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -70,6 +66,9 @@ def compress(
     text, contexts, length, tokens
         What the model reads, as for `poslens.analyze`; if none is given, and no ``tolerance``,
         no model is run. Running one needs the extra ``torch``.
+    mask
+        The id that stands for a token that a masked model is to predict, where no tokenizer is
+        beside the weights to say it.
     part
         Of a model with several tables, such as ``"encoder"``.
     bars
@@ -81,264 +80,105 @@ def compress(
     progress
         Called with (what is being done, steps done, steps in all).
 
+    Returns
+    -------
+    Compression
+        The same source, settings and versions give the same numbers.
+
     Raises
     ------
     SourceError, TableError
         If the source or the text cannot be read, or has no position table.
     SettingError
-        If a setting cannot be used.
+        If a setting cannot be used, or there is no loss for a tolerance of it.
+
+    Examples
+    --------
+    >>> import poslens
+    >>> found = poslens.compress("sinusoidal:length=64,dim=32", method="cosine", rank=40)
+    >>> found.rows.shape, found.chosen.numbers
+    ((64, 32), 1280)
     """
-    wish = _Wish(rank, size, error, tolerance)
-    reading = Reading(text, contexts, length, tokens, layers=True)
+    reading = Reading(text, contexts, length, tokens)
     reading.check()
-    runs = tolerance is not None or replace(reading, layers=False).asked
-    report = progress or (lambda _what, _done, _total: None)
-    source_asked = asked(source, part, allow_full_download, progress)
-    table = _table(source_asked)
-    rows = check_rows(table.rows)
-    found = compressor(method, rows)
-    wish.check(found)
-    bench = _Bench(source_asked, table, rows, method, found, wish, seed, report)
-    settings = {
+    check_seed(seed)
+    check_bars(bars or {})
+    amount = Amount(rank, size, error, tolerance)
+    given = asked(source, part, allow_full_download, progress)
+    table = _table(given)
+    trials = Trials(check_rows(table.rows), method)
+    chosen = amount.rank_of(trials.asked)
+    settings: dict[str, Any] = {
         "method": method,
-        **wish.record(),
+        **amount.record(),
         "part": part,
         "seed": seed,
         "bars": dict(bars or {}),
     }
-    if not runs:
-        return bench.without_model(settings, bars or {})
-    read = source_asked.contexts(reading, table, seed, report)
-    settings |= replace(reading, layers=False).record(read)
-    return bench.with_model(read, settings, bars or {})
+    original, read, why = None, _NO_TEXT, _NO_TEXT
+    if chosen is None or reading.asked:
+        report = progress or (lambda _what, _done, _total: None)
+        found = given.contexts(reading, table, seed, report)
+        with given.model(mask) as model:
+            bench = Bench(model, found.tokens, trials, seed, report)
+            chosen, original = _measured(bench, chosen, tolerance)
+        settings |= record_of(reading, found)
+        read, why = (found.origin, "") if original else (f"{found.origin}; {_NO_HEAD}", _NO_HEAD)
+    trials.add([(method, chosen)])
+    quarter = claim_rank(*table.rows.shape)
+    return Compression(
+        table=table,
+        rows=trials.table((method, chosen)),
+        chosen=trials[method, chosen],
+        tried=trials.candidates,
+        original=original,
+        claim=compressible(
+            table,
+            trials[_SVD, quarter].scores if original else None,
+            original,
+            rank=quarter,
+            numbers=quarter * sum(table.rows.shape),
+            bars=bars or {},
+            seed=seed,
+            reason=why,
+        ),
+        read=read,
+        settings=settings,
+        factors=trials.asked.factors(chosen),
+    )
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """How small: by one of four numbers, or by the default."""
+def _measured(bench: Bench, rank: int | None, tolerance: float | None) -> tuple[int, Scores | None]:
+    """Measure the ladder, the claim's rank, and every method in as many numbers as the chosen.
 
-    rank: int | None
-    size: float | None
-    error: float | None
-    tolerance: float | None
-
-    def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if len(given) > 1:
-            raise SettingError(
-                "cannot tell how small the table is to be",
-                expected="one of rank, size, error and tolerance",
-                got=" and ".join(given),
-                remedy="leave all but one out",
-            )
-        if self.tolerance is not None and not 0 < self.tolerance < np.inf:
-            raise SettingError(
-                "the tolerance cannot be used",
-                expected="a share of the loss over 0, such as 0.01",
-                got=quoted(self.tolerance),
-            )
-
-    def check(self, found: Compressor) -> None:
-        if self.tolerance is None:
-            self.of(found)
-
-    def of(self, found: Compressor) -> int:
-        """Return the rank, where it does not depend on the loss."""
-        if self.rank is not None:
-            return check_rank(found, self.rank)
-        if self.error is not None:
-            return smallest_rank(found, error=self.error)
-        return smallest_rank(found, size=SIZE if self.size is None else self.size)
-
-    def record(self) -> dict[str, float]:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return given or {"size": SIZE}
-
-
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """One table, and everything that is tried on it."""
-
-    asked: Asked
-    table: PositionTable
-    rows: np.ndarray
-    method: str
-    found: Compressor
-    wish: _Wish
-    seed: int
-    report: Progress
-    tried: dict[tuple[str, int], Candidate] = field(default_factory=dict)
-    compressors: dict[str, Compressor] = field(default_factory=dict)
-
-    def without_model(self, settings: dict[str, Any], bars: Mapping[str, float]) -> Compression:
-        self._ladders()
-        rank = self.wish.of(self.found)
-        self._try(self.method, rank)
-        reason = "needs the loss of a model that reads a text: give --text FILE"
-        return self._result(rank, None, bars, settings, reason, reason)
-
-    def with_model(
-        self, read: Contexts, settings: dict[str, Any], bars: Mapping[str, float]
-    ) -> Compression:
-        from poslens.edit.models import language_model
-
-        self._ladders()
-        with language_model(self.asked.source, self.asked.part) as model:
-            if model.kind == "headless":
-                return self._headless(model, read, settings, bars)
-            measure = partial(self._measure, model, read)
-            quarter = claim_rank(*self.rows.shape)
-            ladder = rungs(self.found.most, *self._known_ranks())
-            wanted = {(self.method, rank) for rank in ladder}
-            if quarter:
-                wanted.add((_SVD, quarter))
-            original = measure(wanted)
-            rank = self._chosen(original, measure, ladder)
-            others = [name for name in METHODS if name != self.method]
-            numbers = self.found.numbers(rank)
-            measure({pair for name in others for pair in self._as_large(name, numbers)})
-        return self._result(rank, original, bars, settings, read.origin, "")
-
-    def _headless(
-        self,
-        model: LanguageModel,
-        read: Contexts,
-        settings: dict[str, Any],
-        bars: Mapping[str, float],
-    ) -> Compression:
-        from poslens.edit.scoring import drift
-
-        reason = "the checkpoint holds no head that predicts tokens, so there is no loss"
-        if self.wish.tolerance is not None:
-            raise SettingError(
-                "there is no loss to keep within a tolerance",
-                expected="a model that predicts tokens",
-                got=f"{quoted(self.asked.opened.uri)}, whose checkpoint holds no such head",
-                remedy="choose by --rank, --size or --error",
-            )
-        rank = self.wish.of(self.found)
-        ranks = rungs(self.found.most, rank)
-        variants = {str(each): model.with_rows(self.found.table(each)) for each in ranks} | {
-            _ORIGINAL: model.original()
-        }
-        moved: dict[str, Drift] = drift(
-            model, variants, read.tokens, against=_ORIGINAL, progress=self.report
+    Returns
+    -------
+    tuple
+        The rank: the one that is given, or the smallest within the tolerance. And the scores of
+        the original; None of a model without a head.
+    """
+    trials = bench.trials
+    method, most = trials.method, trials.asked.most
+    ladder = {(method, each) for each in rungs(most, *([] if rank is None else [rank]))}
+    quarter = claim_rank(*trials.rows.shape)
+    of_claim = {(_SVD, quarter)} if quarter and bench.model.kind != "headless" else set()
+    if rank is not None:
+        return rank, bench.measure(ladder | of_claim | trials.as_small(rank))
+    if bench.model.kind == "headless":
+        raise SettingError(
+            "there is no loss to keep within a tolerance",
+            expected="a model that predicts tokens",
+            got="a checkpoint that holds no head",
+            remedy="choose by --rank, --size or --error",
         )
-        for each in ranks:
-            self._try(self.method, each, drift=moved[str(each)])
-        return self._result(rank, None, bars, settings, f"{read.origin}; {reason}", reason)
-
-    def _known_ranks(self) -> tuple[int, ...]:
-        return () if self.wish.tolerance is not None else (self.wish.of(self.found),)
-
-    def _chosen(self, original: Scores, measure: Any, ladder: Iterable[int]) -> int:
-        if self.wish.tolerance is None:
-            return self.wish.of(self.found)
-
-        def holds(rank: int) -> bool:
-            if self.tried[self.method, rank].scores is None:
-                measure({(self.method, rank)})
-            scores = self.tried[self.method, rank].scores
-            grown = np.inf if scores is None else increase(scores, original, self.seed)[0]
-            return bool(grown <= (self.wish.tolerance or 0.0))
-
-        rank = smallest_that_holds({each: holds(each) for each in ladder}, holds)
-        return self.found.most if rank is None else rank
-
-    def _measure(
-        self, model: LanguageModel, read: Contexts, wanted: set[tuple[str, int]]
-    ) -> Scores:
-        """Score the model with some tables; return the scores with its own."""
-        from poslens.edit.scoring import score
-
-        names = {f"{name} {rank}": (name, rank) for name, rank in sorted(wanted)}
-        variants = {_ORIGINAL: model.original()} | {
-            shown: model.with_rows(self._compressor(name).table(rank))
-            for shown, (name, rank) in names.items()
-        }
-        found = score(
-            model, variants, read.tokens, against=_ORIGINAL, seed=self.seed, progress=self.report
-        )
-        for shown, (name, rank) in names.items():
-            self._try(name, rank, scores=found[shown])
-        return found[_ORIGINAL]
-
-    def _ladders(self) -> None:
-        """The error of every method at every rung, for which no model is needed."""
-        for name in METHODS:
-            if (each := self._compressor_or_none(name)) is not None:
-                for rank in rungs(each.most):
-                    self._try(name, rank)
-
-    def _compressor(self, name: str) -> Compressor:
-        if name == self.method:
-            return self.found
-        if name not in self.compressors:
-            self.compressors[name] = compressor(name, self.rows)
-        return self.compressors[name]
-
-    def _compressor_or_none(self, name: str) -> Compressor | None:
-        """A method that a table is too short for is left out, where nobody asked for it."""
-        try:
-            return self._compressor(name)
-        except SettingError:
-            return None
-
-    def _as_large(self, name: str, numbers: int) -> list[tuple[str, int]]:
-        """A method at the largest rank of no more numbers, if it has one."""
-        found = self._compressor_or_none(name)
-        if found is None:
-            return []
-        try:
-            return [(name, smallest_rank(found, size=numbers / self.rows.size))]
-        except SettingError:
-            return []
-
-    def _try(
-        self,
-        name: str,
-        rank: int,
-        scores: Scores | None = None,
-        drift: Drift | None = None,
-    ) -> None:
-        if (name, rank) in self.tried and scores is None and drift is None:
-            return
-        found = self._compressor(name)
-        self.tried[name, rank] = Candidate(
-            name, rank, found.numbers(rank), found.error(rank), scores, drift
-        )
-
-    def _result(
-        self,
-        rank: int,
-        original: Scores | None,
-        bars: Mapping[str, float],
-        settings: Mapping[str, Any],
-        read: str,
-        reason: str,
-    ) -> Compression:
-        quarter = claim_rank(*self.rows.shape)
-        of_claim = self.tried.get((_SVD, quarter))
-        return Compression(
-            table=self.table,
-            rows=self.found.table(rank),
-            chosen=self.tried[self.method, rank],
-            tried=tuple(self.tried[key] for key in sorted(self.tried)),
-            original=original,
-            claim=compressible(
-                self.table,
-                None if of_claim is None else of_claim.scores,
-                original,
-                rank=quarter,
-                numbers=quarter * sum(self.rows.shape),
-                bars=bars,
-                seed=self.seed,
-                reason=reason,
-            ),
-            read=read,
-            settings=settings,
-            factors=self.found.factors(rank),
-        )
+    original = bench.measure(ladder | of_claim)
+    bar = (1 + (tolerance or 0.0)) * original.mean if original else 0.0
+    known = {each: bench.loss((method, each)) <= bar for _, each in ladder}
+    rank = smallest_that_holds(known, lambda each: bench.loss((method, each)) <= bar)
+    # At the largest rank the table is the original; where rounding says otherwise, it is meant.
+    rank = most if rank is None else rank
+    bench.measure({(method, rank)} | trials.as_small(rank))
+    return rank, original
 
 
 def _table(source: Asked) -> PositionTable:

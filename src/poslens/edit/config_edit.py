@@ -98,7 +98,7 @@ def rotary_paths(
     SettingError
         If there is no such part.
     """
-    above, values = _text_section(config, part)
+    above, values = text_section(config, part)
     found: dict[Path, object] = {}
     for key, value in changes.items():
         found[(*above, _own_key(key, values))] = copy.deepcopy(value)
@@ -114,7 +114,14 @@ def rotary_paths(
     return found
 
 
-def _text_section(config: Config, part: str | None) -> tuple[Path, Mapping[str, Any]]:
+def text_section(config: Config, part: str | None) -> tuple[Path, Mapping[str, Any]]:
+    """Return where in a config the model that reads text stands, and what stands there.
+
+    Raises
+    ------
+    SettingError
+        If there is no such part.
+    """
     family = FAMILIES.get(config.text("model_type"))
     composed = family.composed if family is not None else ()
     if part is not None and part not in composed:
@@ -125,7 +132,7 @@ def _text_section(config: Config, part: str | None) -> tuple[Path, Mapping[str, 
             remedy="leave the part out",
         )
     if part is not None:
-        above, inner = _text_section(config.section(part), None)
+        above, inner = text_section(config.section(part), None)
         return (part, *above), inner
     sections = family.context_sections if family is not None and not composed else ()
     for key in sections:

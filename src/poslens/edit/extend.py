@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from poslens.checkpoints import ModelSource, PositionTable
-from poslens.checkpoints.opening import Checkpoint
-from poslens.checkpoints.schemes import Rotary
+from poslens.checkpoints.schemes import AddedTable
+from poslens.checkpoints.sources import NamedEncoding
 from poslens.draws import Progress
-from poslens.edit.asked import Asked, asked
-from poslens.edit.extension import METHODS, extended
+from poslens.edit.asked import Asked, asked, check_seed, record_of
 from poslens.edit.intervals import recommend
 from poslens.edit.results import Extension, Tried
-from poslens.edit.rope import ROPE_METHODS
-from poslens.errors import PosLensError, SettingError, quoted
-from poslens.geometry.validate import check_rows
+from poslens.edit.scores import Scores
+from poslens.edit.ways import Ways, ways_of
+from poslens.errors import SettingError, quoted
 from poslens.reading import Reading
-
-if TYPE_CHECKING:
-    from poslens.edit.models import LanguageModel, Variant
-    from poslens.edit.scores import Scores
-    from poslens.text import Contexts
-
-M = TypeVar("M")
+from poslens.text import Contexts
 
 CONTEXTS = 8  # where a text is read and nobody says how many
-UNCHANGED = "unchanged"
+FEWEST = 3  # positions that a model is trained for
+_NO_TEXT = "no text was read: give --text FILE to compare the methods"
+_NO_HEAD = "the checkpoint holds no head that predicts tokens, so there is no loss"
 
 
 def extend(
@@ -41,6 +35,7 @@ def extend(
     text: str | os.PathLike[str] | None = None,
     contexts: int | None = None,
     tokens: np.ndarray | None = None,
+    mask: int | None = None,
     trained: int | None = None,
     stride: int | None = None,
     part: str | None = None,
@@ -62,9 +57,13 @@ def extend(
         What the model reads, in contexts of ``to`` tokens, as for `poslens.analyze`; if none is
         given, no model is run. Running one needs the extra ``torch``.
     trained
-        Positions that the model was made for, where the source does not say it.
+        Positions that the model was made for, where the source does not say it. Of a table that
+        has more rows, the first so many are made longer.
     stride
         Tokens by which the baseline's window moves; a quarter of ``trained`` if None.
+    mask
+        The id that stands for a token that a masked model is to predict, where no tokenizer is
+        beside the weights to say it.
     part
         Of a model with several stacks.
     seed
@@ -74,48 +73,61 @@ def extend(
     progress
         Called with (what is being done, steps done, steps in all).
 
+    Returns
+    -------
+    Extension
+        The same source, settings and versions give the same numbers.
+
     Raises
     ------
     SourceError, TableError
         If the source or the text cannot be read.
     SettingError
         If a setting cannot be used, or the model's scheme has no such method.
+
+    Examples
+    --------
+    >>> import numpy, poslens
+    >>> table = numpy.cumsum(numpy.random.default_rng(0).standard_normal((64, 32)), axis=0)
+    >>> found = poslens.extend(table, 127, method="linear")
+    >>> found.rows.shape, bool(numpy.allclose(found.rows[::2], table))
+    ((127, 32), True)
     """
     reading = Reading(text, contexts, None, tokens)
     reading.check()
-    report = progress or (lambda _what, _done, _total: None)
+    check_seed(seed)
     given = asked(source, part, allow_full_download, progress)
-    scheme = _scheme_of(given)
+    _require_stored(given)
     table = given.table() if given.adds_table else None
     length = _trained(given, table, trained)
-    _check_longer(length, to)
-    ways = _ways(given, table, scheme, length, to)
-    if method is not None and method not in ways:
-        raise SettingError(
-            f"no method {quoted(method)} for a model with {scheme}",
-            expected=" or ".join(ways),
-            got=quoted(method),
-        )
-    tried: tuple[Tried, ...] = tuple(Tried(name, way.about) for name, way in ways.items())
-    settings: dict[str, Any] = {"to": to, "method": method, "seed": seed}
-    recommendation, read = None, "no text was read: give --text FILE to compare the methods"
+    _check_longer(given, table, length, to)
     if reading.asked:
-        wanted = replace(
-            reading,
-            contexts=None if tokens is not None else contexts or CONTEXTS,
-            length=None if tokens is not None else to,
-            layers=True,
-        )
-        found = given.contexts(wanted, table, seed, report)
-        step = max(length // 4, 1) if stride is None else stride
-        tried, read = _compared(given, found, ways, length, step, seed, report)
-        settings |= replace(wanted, layers=False).record(found) | {"stride": step}
+        reading = _reading(reading, length, to)
+        stride = _stride(stride, length)
+    ways = ways_of(given, table, length, to)
+    ways.check(method)
+    tried = tuple(Tried(name, way.about) for name, way in ways.fitting.items())
+    settings: dict[str, Any] = {
+        "to": to,
+        "method": method,
+        "trained": trained,
+        "part": part,
+        "seed": seed,
+    }
+    recommendation, read = None, _NO_TEXT
+    if reading.asked and stride is not None:
+        report = progress or (lambda _what, _done, _total: None)
+        found = given.contexts(reading, table, seed, report)
+        settings |= record_of(reading, found) | {"stride": stride}
+        measured = _measured(given, found, ways, length, stride, mask, seed, report)
+        read = found.origin if measured else f"{found.origin}; {_NO_HEAD}"
+        tried = measured or tried
         recommendation = recommend(tried, length, seed)
     chosen = method or (recommendation.method if recommendation else None)
-    way = ways.get(chosen or "")
+    way = None if chosen is None else ways.fitting[chosen]
     return Extension(
         uri=given.opened.uri,
-        scheme=scheme,
+        scheme=ways.scheme,
         trained=length,
         to=to,
         tried=tried,
@@ -130,134 +142,110 @@ def extend(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """One edit: a longer table, or what changes in the config, or nothing."""
-
-    about: str
-    rows: np.ndarray | None = None
-    changes: Mapping[str, object] = field(default_factory=dict)
-
-    def variant(self, model: LanguageModel) -> Variant:
-        if self.rows is not None:
-            return model.with_rows(self.rows)
-        return model.with_config(self.changes) if self.changes else model.original()
-
-
-def _scheme_of(given: Asked) -> str:
-    if given.description is None or not given.description.schemes:
-        return "learned"
-    return given.description.schemes[0].word
+def _require_stored(given: Asked) -> None:
+    """Refuse formulas, which have rows for every position."""
+    opened, description = given.opened, given.description
+    named = isinstance(opened, NamedEncoding)
+    schemes = () if description is None else description.schemes
+    tables = [one for one in schemes if isinstance(one, AddedTable)]
+    computed = [one for one in tables if one.kind == "sinusoidal" and one.tensor is None]
+    if named or any(given.part in (None, one.part) for one in computed):
+        raise SettingError(
+            f"the positions of {quoted(opened.uri)} are computed from a formula",
+            expected="a table that is stored, or a model that rotates by position",
+            got="a formula, which has a value for every position",
+            remedy="raise its length" if named else "raise the length in its config",
+        )
 
 
 def _trained(given: Asked, table: PositionTable | None, said: int | None) -> int:
+    """Return the positions that a model was made for: as many as somebody says, or it has."""
+    most = None if table is None else table.length
     if said is not None:
-        if said < 3:
+        if type(said) is not int or said < FEWEST or (most is not None and said > most):
             raise SettingError(
                 "the trained length cannot be used",
-                expected="at least 3 positions",
-                got=f"{said}",
+                expected=f"at least {FEWEST} positions"
+                + ("" if most is None else f" and at most {most}, which the table has"),
+                got=quoted(said),
             )
         return said
-    if table is not None:
-        return table.length
     context = given.description.context if given.description is not None else None
-    if context is None:
+    if most is None and context is None:
         raise SettingError(
             f"{quoted(given.opened.uri)} does not say how many positions it was trained for",
             expected="a config that names a context",
+            got="none",
             remedy="give --trained LENGTH",
         )
-    return context
+    return most or context or 0
 
 
-def _check_longer(trained: int, to: int) -> None:
-    if to <= trained:
+def _check_longer(given: Asked, table: PositionTable | None, trained: int, to: int) -> None:
+    least = trained + 1 if table is None else max(trained + 1, table.length)
+    if type(to) is not int or to < least:
         raise SettingError(
-            f"cannot extend {trained} positions to {to}",
-            expected=f"more than {trained}",
-            got=f"{to}",
-            remedy="a shorter context needs no edit: the first rows are enough",
+            f"cannot extend {trained} positions of {quoted(given.opened.uri)} to {to}",
+            expected=f"at least {least}",
+            got=quoted(to),
+            remedy="a shorter context needs no edit: the first positions are enough",
         )
 
 
-def _ways(
-    given: Asked, table: PositionTable | None, scheme: str, trained: int, to: int
-) -> dict[str, _Way]:
-    schemes = () if given.description is None else given.description.schemes
-    rotates = any(isinstance(one, Rotary) for one in schemes)
-    if table is not None:
-        if table.source.tensor is None and isinstance(given.opened, Checkpoint):
-            raise SettingError(
-                f"the table of {quoted(given.opened.uri)} is computed from a formula",
-                expected="a table that is stored",
-                got="a formula, which has rows for every position",
-                remedy="raise the length in its config",
-            )
-        rows = check_rows(table.rows)
-        return _that_fit(METHODS, lambda one: _Way(one.about, extended(rows, to, one.name)))
-    if isinstance(given.opened, Checkpoint) and given.opened.config is not None and rotates:
-        config = given.opened.config.values
-        return _that_fit(
-            ROPE_METHODS,
-            lambda one: _Way(one.about, changes=one.parameters(config, trained, to)),
+def _reading(reading: Reading, trained: int, to: int) -> Reading:
+    """Return what is read: contexts as long as the extension, or the tokens that were given."""
+    if reading.tokens is None:
+        return replace(reading, contexts=reading.contexts or CONTEXTS, length=to)
+    length = np.asarray(reading.tokens).shape[1]
+    if not trained < length <= to:
+        raise SettingError(
+            "these tokens tell nothing of an extension",
+            expected=f"contexts of {trained + 1} to {to} tokens",
+            got=f"{length}",
+            remedy="pass longer ones" if length <= trained else "pass shorter ones",
         )
-    return {UNCHANGED: _Way(f"{scheme} gives every distance its value: nothing is changed")}
+    return reading
 
 
-def _that_fit(methods: Mapping[str, M], way: Callable[[M], _Way]) -> dict[str, _Way]:
-    """Return what the methods give; those that a table or config does not fit are left out.
-
-    Raises
-    ------
-    PosLensError
-        If none fits.
-    """
-    found: dict[str, _Way] = {}
-    refusals: list[PosLensError] = []
-    for name, one in methods.items():
-        try:
-            found[name] = way(one)
-        except PosLensError as error:
-            refusals.append(error)
-    if not found:
-        raise refusals[0]
-    return found
+def _stride(stride: int | None, trained: int) -> int:
+    if stride is None:
+        return max(trained // 4, 1)
+    if type(stride) is not int or not 1 <= stride <= trained:
+        raise SettingError(
+            "the stride of the window cannot be used",
+            expected=f"from 1 to {trained}, the length of the window",
+            got=quoted(stride),
+        )
+    return stride
 
 
-def _compared(
+def _measured(
     given: Asked,
     read: Contexts,
-    ways: Mapping[str, _Way],
+    ways: Ways,
     trained: int,
     stride: int,
+    mask: int | None,
     seed: int,
     report: Progress,
-) -> tuple[tuple[Tried, ...], str]:
-    from poslens.edit.models import language_model
+) -> tuple[Tried, ...]:
+    """Score every edit, and what needs none; nothing of a model without a head."""
     from poslens.edit.scoring import score
     from poslens.edit.windows import cut, sliding
 
-    without = tuple(Tried(name, way.about) for name, way in ways.items())
-    with language_model(given.source, given.part) as model:
+    with given.model(mask) as model:
         if model.kind == "headless":
-            reason = "the checkpoint holds no head that predicts tokens, so there is no loss"
-            return without, f"{read.origin}; {reason}"
-        variants = {name: way.variant(model) for name, way in ways.items()}
+            return ()
+        variants = {name: way.variant(model) for name, way in ways.fitting.items()}
         found = score(model, variants, read.tokens, seed=seed, progress=report)
-        baselines: dict[str, tuple[str, Scores]] = {
-            "cut": (
-                f"the text cut into pieces of {trained} tokens, each read by itself",
-                cut(model, read.tokens, trained, seed, progress=report),
-            ),
-            "sliding": (
-                f"a window of {trained} tokens that moves by {stride}",
-                sliding(model, read.tokens, trained, stride, seed, progress=report),
-            ),
-        }
-    edits = tuple(replace(one, scores=found[one.method]) for one in without)
-    beside = tuple(
-        Tried(name, about, baseline=True, scores=scores)
-        for name, (about, scores) in baselines.items()
+        whole = cut(model, read.tokens, trained, seed, progress=report)
+        slid = sliding(model, read.tokens, trained, stride, seed, progress=report)
+    return (
+        *(Tried(name, way.about, scores=found[name]) for name, way in ways.fitting.items()),
+        _baseline("cut", f"the text in pieces of {trained:,} tokens, each read by itself", whole),
+        _baseline("sliding", f"a window of {trained:,} tokens that moves by {stride:,}", slid),
     )
-    return (*edits, *beside), read.origin
+
+
+def _baseline(name: str, about: str, scores: Scores) -> Tried:
+    return Tried(name, about, baseline=True, scores=scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 def rungs(most: int, *others: int) -> list[int]:
@@ -11,7 +11,7 @@ def rungs(most: int, *others: int) -> list[int]:
     return sorted(doubled | {most, *others})
 
 
-def smallest_that_holds(known: dict[int, bool], holds: Callable[[int], bool]) -> int | None:
+def smallest_that_holds(known: Mapping[int, bool], holds: Callable[[int], bool]) -> int | None:
     """Return the smallest rank from which every rank that was looked at holds.
 
     Parameters
@@ -19,19 +19,19 @@ def smallest_that_holds(known: dict[int, bool], holds: Callable[[int], bool]) ->
     known
         Whether ranks of a ladder hold.
     holds
-        Asked of ranks in between, by halving.
+        Asked of ranks in between, by halving: log2 of the gap times.
 
     Returns
     -------
     int or None
         None if the largest rank does not hold.
     """
-    failing = [rank for rank, good in known.items() if not good]
-    above = [rank for rank in known if rank > max(failing, default=0)]
+    low = max((rank for rank, good in known.items() if not good), default=0)
+    above = [rank for rank in known if rank > low]
     if not above:
         return None
-    low, high = max(failing, default=0), min(above)
-    while high - low > 1 and failing:
+    high = min(above)
+    while low > 0 and high - low > 1:
         middle = (low + high) // 2
         if holds(middle):
             high = middle

@@ -239,7 +239,7 @@ def _cosines(one: torch.Tensor, other: torch.Tensor, name: str) -> np.ndarray:
             expected="finite states other than 0",
             got=f"{int((~np.isfinite(cosines)).sum())} without one",
         )
-    return np.asarray(cosines)
+    return np.asarray(np.minimum(cosines, 1))  # rounding may pass it
 
 
 def _ordered(variants: Mapping[str, Variant], against: str | None) -> list[str]:

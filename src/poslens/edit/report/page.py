@@ -115,12 +115,15 @@ def _recommended(found: Extension) -> list[tuple[str, str]]:
 
 
 def _tied(found: Extension) -> str:
+    """What the text does not tell from the recommended, and what does as well without an edit."""
     best = found.recommendation
-    if best is None or not best.tied:
-        return ""
-    few = "" if best.interval else " It has too few contexts for intervals."
-    tied = f"This text does not tell it from {words.listed(best.tied)}.{few}"
-    return f'<p class="facts">{sections.text(tied)}</p>'
+    told = []
+    if best is not None and best.tied:
+        few = "" if best.interval else " It has too few contexts for intervals."
+        told.append(f"This text does not tell it from {words.listed(best.tied)}.{few}")
+    if without := shown.cheaper(found):
+        told.append(f"{without[0].upper()}{without[1:]}.")
+    return "".join(f'<p class="facts">{sections.text(each)}</p>' for each in told)
 
 
 def _tried_tables(found: Compression) -> str:
@@ -174,6 +177,8 @@ def _extended_tables(found: Extension) -> str:
         mark = "no edit" if one.baseline else ""
         if best is not None and one.method == best.method:
             mark = "recommended"
+        elif one.method == found.chosen:
+            mark = "chosen"
         told = ": ".join(part for part in (mark, words.visible(one.about)) if part)
         body += _row(one.method, told, _costs(found, one))
     text = "Mean losses in nats per token, with 95 % intervals over contexts; the excess over the "

@@ -45,6 +45,31 @@ def by_loss(found: Extension) -> list[tuple[Tried, float]]:
     return sorted(means, key=lambda pair: pair[1])
 
 
+def cheaper(found: Extension) -> str:
+    """Return, in a sentence, what needs no edit and loses less than the recommended; or nothing.
+
+    Only what the text tells from it: without an interval it tells nothing.
+    """
+    best = found.recommendation
+    if best is None:
+        return ""
+    baselines = [one for one in found.tried if one.baseline and one.method in best.excess]
+    told = [(one, *best.excess[one.method]) for one in baselines]
+    lower = [
+        (value, interval, one)
+        for one, value, interval in told
+        if interval is not None and interval[1] < 0
+    ]
+    if not lower:
+        return ""
+    value, (low, high), one = min(lower, key=lambda each: each[0])
+    by = f"{nats(-value)} ({span((-high, -low))})"
+    return (
+        f"{words.visible(one.method)} ({words.visible(one.about)}) needs no edit, and its loss is "
+        f"lower by {by} nats per token"
+    )
+
+
 def raised(found: Compression, one: Candidate) -> tuple[float, Interval | None] | None:
     """Return by what share a candidate raises the loss, and the interval."""
     return increase_of(one, found.original, seed_of(found.settings))

@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from poslens.edit.costs import drifted, loss_over, mean_kl, perplexity, saved, seed_of
+from poslens.edit.intervals import FEWEST
 from poslens.edit.report import shown
 from poslens.edit.report.columns import Column, rows
 from poslens.edit.results import Candidate, Compression, Extension, Tried
@@ -113,24 +114,34 @@ def _extension(found: Extension, width: int) -> Iterator[Text]:
         yield Text()
         yield Text("not measured", "dim", no_wrap=True)
         for one in rest:
+            mine = one.method == found.chosen
             told = f"{words.visible(one.method)}: {words.visible(one.about)}"
-            yield from lines.wrapped(told, width, 2, 2, "")
+            for place, line in enumerate(lines.wrapped(told, width - 2, 0, 2, "")):
+                mark = Text(_mark(mine and not place), "bold" if mine else "", no_wrap=True)
+                yield mark.append_text(line)
+        if found.chosen is not None:
+            yield Text("* chosen", "dim", no_wrap=True)
     if best is not None:
         yield Text()
         yield from lines.wrapped(_recommended(found), width, 0, 6, "bold")
+        if without := shown.cheaper(found):
+            yield from lines.wrapped(without, width, 0, 4, "bold")
 
 
 def _measured(found: Extension, order: Sequence[Tried], width: int) -> Iterator[Text]:
     seed, best = seed_of(found.settings), found.recommendation
     losses = [loss_over(one.scores, found.trained, None, seed) for one in order]
+    before = [loss_over(one.scores, 0, found.trained, seed) for one in order]
     excess = [best.excess.get(one.method) if best else None for one in order]
     columns = [
         Column("loss", [shown.nats(loss[0]) if loss else words.NOTHING for loss in losses]),
         Column(
             "perplexity",
             [shown.short(perplexity(loss[0])) if loss else words.NOTHING for loss in losses],
+            2,
         ),
-        Column("95 % interval", [shown.span(loss[1] if loss else None) for loss in losses], 2),
+        Column("95 % interval", [shown.span(loss[1] if loss else None) for loss in losses], 3),
+        Column("within", [shown.nats(loss[0]) if loss else words.NOTHING for loss in before]),
         Column("excess", [f"{one[0]:+,.4f}" if one else words.NOTHING for one in excess]),
         Column("95 % interval", [shown.span(one[1] if one else None) for one in excess], 1),
     ]
@@ -143,8 +154,10 @@ def _measured(found: Extension, order: Sequence[Tried], width: int) -> Iterator[
     styles = ["bold" if first else "dim" if one.baseline else "" for first, one in
               zip(recommended, order, strict=True)]  # fmt: skip
     yield from rows("  method", names, styles, _told(columns), width)
-    note = f"from position {found.trained:,} on, in nats per token; excess: over the recommended, "
-    note += "paired within contexts; * recommended, = not told from it"
+    note = (
+        f"from position {found.trained:,} on, in nats per token; within: before it; excess: over "
+    )
+    note += "the recommended, paired within contexts; * recommended, = not told from it"
     yield from lines.wrapped(note, width, 0, 3, "dim")
 
 
@@ -157,6 +170,7 @@ def _recommended(found: Extension) -> str:
         text += f" ({shown.span(best.interval)})"
     if best.tied:
         text += f"; this text does not tell it from {words.listed(best.tied)}"
+        text += "" if best.interval else f": an interval needs {FEWEST} contexts"
     chosen = found.chosen
     if chosen is not None and chosen != best.method:
         text += f"; chosen: {words.visible(chosen)}"
