@@ -1,4 +1,4 @@
-"""`compress` and `extend` on the command line: one line for what cannot be, nothing half-written."""
+"""`compress` and `extend` on the command line: one line for what cannot be, nothing half done."""
 
 from __future__ import annotations
 
@@ -136,9 +136,7 @@ def test_where_a_folder_cannot_be_written(llama: Path, tmp_path: Path) -> None:
 
 
 def test_gguf_is_read_and_not_written(smollm2_path: Path, tmp_path: Path) -> None:
-    line = refused(
-        "extend", smollm2_path, "--to", 16384, "--contexts", 1, "--out", tmp_path / OUT
-    )
+    line = refused("extend", smollm2_path, "--to", 16384, "--contexts", 1, "--out", tmp_path / OUT)
     assert "a GGUF file, which is read alone" in line
     assert "give the model that it was converted from" in line
     assert list(tmp_path.iterdir()) == []
@@ -156,7 +154,6 @@ def test_a_text_that_is_too_short(llama: Path, tmp_path: Path) -> None:
 
 def test_a_model_of_two_stacks(tmp_path: Path) -> None:
     import transformers as hf
-
     from edit_sources import byte_tokenizer
 
     config = hf.T5Config(vocab_size=260, d_model=24, num_layers=1, num_heads=6, d_kv=4, d_ff=10)

@@ -18,7 +18,8 @@ from poslens.draws import Progress
 from poslens.edit.card import card_section
 from poslens.edit.costs import increase_of, loss_over, saved, seed_of
 from poslens.edit.extension import extended
-from poslens.edit.placing import Edit, parts_together, rope_edit, table_edit, together
+from poslens.edit.places import parts_together
+from poslens.edit.placing import Edit, rope_edit, table_edit, together
 from poslens.edit.report.shown import cheaper
 from poslens.edit.results import Compression, Extension, Interval
 from poslens.edit.ways import rotates, scheme_of
