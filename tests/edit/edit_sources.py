@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers as hf
-from edited_models import ENCODERS, PAD, POSITIONS, tiny
+from edited_models import ENCODERS, POSITIONS, tiny
 from tokenizers import Tokenizer, processors
 from typer.testing import CliRunner, Result
 
@@ -71,9 +71,7 @@ def saved(family: str, folder: Path, **changed: object) -> Path:
             single=f"{CLS} $A {SEP}", special_tokens=around
         )
         options = {"cls_token": CLS, "sep_token": SEP, "mask_token": MASK}
-    fast = hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, model_max_length=POSITIONS, **options
-    )
+    fast = hf.PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=POSITIONS, **options)
     fast.save_pretrained(folder)
     return folder
 
@@ -84,14 +82,18 @@ def losses_by_hand(folder: Path, tokens: np.ndarray) -> np.ndarray:
     ids = torch.as_tensor(tokens)
     with torch.no_grad():
         logits = model(input_ids=ids).logits[:, :-1]
-    return torch.nn.functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none"
-    ).reshape(len(ids), -1).double().numpy()
+    return (
+        torch.nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none"
+        )
+        .reshape(len(ids), -1)
+        .double()
+        .numpy()
+    )
 
 
 __all__ = [
     "BYTES",
-    "PAD",
     "POSITIONS",
     "TEXT",
     "byte_tokenizer",
