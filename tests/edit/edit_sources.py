@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers as hf
-from edited_models import ENCODERS, PAD, POSITIONS, tiny
+from edited_models import ENCODERS, POSITIONS, tiny
 from tokenizers import Tokenizer, processors
 from typer.testing import CliRunner, Result
 
@@ -94,7 +94,6 @@ def losses_by_hand(folder: Path, tokens: np.ndarray) -> np.ndarray:
 
 __all__ = [
     "BYTES",
-    "PAD",
     "POSITIONS",
     "TEXT",
     "byte_tokenizer",

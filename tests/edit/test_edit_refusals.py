@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edit_sources import POSITIONS, process, refused, saved, text_file
+import transformers as hf
+from edit_sources import byte_tokenizer, process, refused, saved, text_file
 from written_models import bytes_of
 
 OUT = "out"
@@ -153,9 +154,6 @@ def test_a_text_that_is_too_short(llama: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_of_two_stacks(tmp_path: Path) -> None:
-    import transformers as hf
-    from edit_sources import byte_tokenizer
-
     config = hf.T5Config(vocab_size=260, d_model=24, num_layers=1, num_heads=6, d_kv=4, d_ff=10)
     hf.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
     byte_tokenizer().save(str(tmp_path / "t5/tokenizer.json"))
@@ -207,7 +205,7 @@ def test_tables_alone_need_no_torch() -> None:
         "import sys, numpy, poslens\n"
         "table = numpy.cumsum(numpy.random.default_rng(0).standard_normal((65, 12)), axis=0)\n"
         "poslens.compress(table, rank=3), poslens.extend(table, 129)\n"
-        f"poslens.extend('demo', 1024), {POSITIONS}\n"
+        "poslens.extend('demo', 1024)\n"
         "print(sorted({'torch', 'transformers'} & {*sys.modules}))\n"
     )
     assert process(code).stdout.strip() == "[]"

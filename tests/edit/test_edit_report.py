@@ -374,3 +374,41 @@ def test_pages_are_written_whole(
     assert (tmp_path / "e.html").read_text("utf-8") == page.extension_page(extended)
     with pytest.raises(OutputError):
         page.write_extension(extended, tmp_path / "none" / "e.html")
+
+
+def test_what_needs_no_edit_is_said_where_the_text_tells_it(extended: Extension) -> None:
+    best = extended.recommendation
+    assert best is not None
+    value, interval = best.excess["sliding"]
+    assert interval is not None
+    assert interval[1] < 0
+    said = shown.cheaper(extended)
+    assert said.startswith("sliding (a window that slides) needs no edit, and its loss is lower by")
+    assert f"{-value:.4f} ({-interval[1]:.4f} … {-interval[0]:.4f}) nats" in said
+    lines = printed(extension_table(extended))
+    assert said in " ".join(" ".join(lines).split())
+    assert "ds no edit, and its loss is lower by" in page.extension_page(extended)
+    few = extension(4)
+    assert shown.cheaper(few) == ""
+    assert "an interval needs 5 contexts" in " ".join(printed(extension_table(few)))
+    assert shown.cheaper(extension(text=False)) == ""
+
+
+def test_the_chosen_is_marked_where_nothing_was_measured() -> None:
+    found = replace(extension(text=False), chosen="tile")
+    lines = printed(extension_table(found))
+    assert "* tile: the whole table again and again" in lines
+    assert [line for line in lines if line.startswith("*")] == [
+        "* tile: the whole table again and again", "* chosen"
+    ]  # fmt: skip
+
+
+def test_the_loss_within_the_trained_length_is_in_the_terminal(extended: Extension) -> None:
+    lines = printed(extension_table(extended))
+    head = next(line for line in lines if "excess" in line)
+    assert "within" in head
+    for one in extended.tried:
+        assert one.scores is not None
+        loss = one.scores.by_context(0, extended.trained).mean()
+        row = next(line for line in lines if line[2:].split(" ")[0] == one.method)
+        assert f"{loss:.4f}" in row

@@ -22,6 +22,7 @@ from poslens.errors import SettingError, quoted
 from poslens.geometry.validate import check_rows
 from poslens.reading import Reading
 
+BESIDE = 2**22  # numbers of a table that every method is tried on where no model reads
 _SVD = "svd"  # by which the claim is decided
 _NO_TEXT = "needs the loss of a model that reads a text: give --text FILE"
 _NO_HEAD = "the checkpoint holds no head that predicts tokens, so there is no loss"
@@ -54,7 +55,8 @@ def compress(
         Whatever `poslens.load_table` takes.
     method
         ``"svd"``; ``"cosine"`` or ``"spline"``, smooth functions of position; or either of these
-        and then the SVD, ``"cosine+svd"``, ``"spline+svd"``.
+        and then the SVD, ``"cosine+svd"``, ``"spline+svd"``. The others are shown beside it; not
+        of a table of more than 2²² numbers where no text is read, as each takes a while.
     rank
         How many components or functions are kept.
     size
@@ -106,7 +108,9 @@ def compress(
     amount = Amount(rank, size, error, tolerance)
     given = asked(source, part, allow_full_download, progress)
     table = _table(given)
-    trials = Trials(check_rows(table.rows), method)
+    runs = tolerance is not None or reading.asked
+    beside = runs or table.rows.size <= BESIDE
+    trials = Trials(check_rows(table.rows), method, beside=beside)
     chosen = amount.rank_of(trials.asked)
     settings: dict[str, Any] = {
         "method": method,
@@ -116,7 +120,7 @@ def compress(
         "bars": dict(bars or {}),
     }
     original, read, why = None, _NO_TEXT, _NO_TEXT
-    if chosen is None or reading.asked:
+    if chosen is None or runs:
         report = progress or (lambda _what, _done, _total: None)
         found = given.contexts(reading, table, seed, report)
         with given.model(mask) as model:
@@ -134,7 +138,7 @@ def compress(
         original=original,
         claim=compressible(
             table,
-            trials[_SVD, quarter].scores if original else None,
+            trials[_SVD, quarter].scores if original and quarter else None,
             original,
             rank=quarter,
             numbers=quarter * sum(table.rows.shape),
@@ -173,8 +177,11 @@ def _measured(bench: Bench, rank: int | None, tolerance: float | None) -> tuple[
         )
     original = bench.measure(ladder | of_claim)
     bar = (1 + (tolerance or 0.0)) * original.mean if original else 0.0
-    known = {each: bench.loss((method, each)) <= bar for _, each in ladder}
-    rank = smallest_that_holds(known, lambda each: bench.loss((method, each)) <= bar)
+
+    def holds(each: int) -> bool:
+        return bool(bench.loss((method, each)) <= bar)
+
+    rank = smallest_that_holds({each: holds(each) for _, each in ladder}, holds)
     # At the largest rank the table is the original; where rounding says otherwise, it is meant.
     rank = most if rank is None else rank
     bench.measure({(method, rank)} | trials.as_small(rank))

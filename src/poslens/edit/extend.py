@@ -89,9 +89,9 @@ def extend(
     --------
     >>> import numpy, poslens
     >>> table = numpy.cumsum(numpy.random.default_rng(0).standard_normal((64, 32)), axis=0)
-    >>> found = poslens.extend(table, 127, method="linear")
+    >>> found = poslens.extend(table, 128, method="linear")
     >>> found.rows.shape, bool(numpy.allclose(found.rows[::2], table))
-    ((127, 32), True)
+    ((128, 32), True)
     """
     reading = Reading(text, contexts, None, tokens)
     reading.check()

@@ -17,7 +17,7 @@ _NOTHING: Mapping[Pair, Scores | Drift] = MappingProxyType({})
 
 
 class Trials:
-    """One table by every method, and a growing record of the ranks that were looked at.
+    """One table by some methods, and a growing record of the ranks that were looked at.
 
     Each method begins with the error of its ladder, for which no model is needed.
 
@@ -27,6 +27,8 @@ class Trials:
         The table.
     method
         The one that was asked for.
+    beside
+        Whether the others are looked at as well.
 
     Raises
     ------
@@ -36,11 +38,11 @@ class Trials:
         If the rows are no position table.
     """
 
-    def __init__(self, rows: Rows, method: str) -> None:
+    def __init__(self, rows: Rows, method: str, *, beside: bool = True) -> None:
         self._compressors = {method: compressor(method, rows)}
-        self._compressors |= {
-            name: compressor(name, rows) for name in METHODS if name not in self._compressors
-        }
+        if beside:
+            others = [name for name in METHODS if name != method]
+            self._compressors |= {name: compressor(name, rows) for name in others}
         self.rows, self.method = rows, method
         self._known: dict[Pair, Candidate] = {}
         for name, one in self._compressors.items():
