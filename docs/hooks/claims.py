@@ -166,7 +166,7 @@ _OF_EDITS = {"memory.compressible": "≤ 0.01"}
 _ELSEWHERE = {
     "relative.extrapolates": "decided by `poslens lab`, over seeds",
     "training.stabler": "decided by `poslens lab`, over seeds",
-    "memory.compressible": "needs the model's loss",
+    "memory.compressible": "decided by `poslens compress`, on a text",
 }
 
 
@@ -206,7 +206,7 @@ def _interval(rule: Rule) -> str:
     if rule.id in _OF_RUNS:
         return "95 %, over seeds"
     if rule.id in _OF_EDITS:
-        return ""
+        return "95 %, bootstrap over contexts"
     if rule.interval is None:
         return "none: the value alone decides"
     return "95 %, moving-block bootstrap over positions"
