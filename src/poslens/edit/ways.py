@@ -122,7 +122,9 @@ def ways_of(given: Asked, table: PositionTable | None, trained: int, to: int) ->
     config = given.opened.config if isinstance(given.opened, Checkpoint) else None
     if rotates(given.description) and config is not None:
         return _that_fit(scheme, ROPE_METHODS, partial(_rotation, config, given.part, trained, to))
-    return Ways(scheme, {UNCHANGED: Way(f"{scheme} knows every distance: nothing is changed")})
+    return Ways(
+        scheme, {UNCHANGED: Way(f"nothing is changed: {scheme} has no values that run out")}
+    )
 
 
 def _rotation(config: Config, part: str | None, trained: int, to: int, method: RopeMethod) -> Way:

@@ -144,7 +144,7 @@ def _nothing_to_write(scheme: str) -> SettingError:
     return SettingError(
         "there is nothing to write for a longer context",
         expected="a model that adds a table, or rotates by position",
-        got=f"{scheme}, which knows every distance",
+        got=f"{scheme}, which has no values that run out",
         remedy="use the model as it is; leave --out away to measure it",
     )
 
