@@ -37,7 +37,7 @@ from poslens.attention import TERMS, LogitParts, Split, term_sums
 
 LAYERS, HEADS, WIDTH = 12, 12, 64
 SHORT, LONG = 1024, 4096
-RUNS = (SHORT, LAYERS, 3), (LONG, 1, 3)  # positions, layers, repeats
+RUNS = (SHORT, LAYERS, 3), (LONG, 1, 2)  # positions, layers, repeats
 QUICK_RUNS = ((SHORT, 2, 1),)
 FEW, MANY = 1, 8  # contexts
 TOLERANCE = 1e-6

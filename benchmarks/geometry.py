@@ -153,7 +153,7 @@ def rows(quick: bool) -> list[Row]:
         whole = whole_processes(runs=4)
         label = "whole process, 1,024×768"
         found.append(compared(label, whole["poslens"], whole["notebook"], "s", 3.0, digits=2))
-    started = start_up(runs=3 if quick else 7)
+    started = start_up(runs=1 if quick else 7)
     for what, key, bar in (("import poslens", "import", 0.3), ("poslens --help", "help", 0.5)):
         found.append(Row(f"{what}, seconds", f"{started[key]:.3f} s", "", started[key], bar))
     return found

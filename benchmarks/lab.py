@@ -8,9 +8,11 @@ dropout and the same fused AdamW, with GPT-2's default activation; with the exac
 it is shown beside it without a bar. The lab's own steps are those of `Training`, the drawing of the
 batch included; the peer's batch is given.
 
-Time: all sides in turn in one process after two warm-up steps each, and of one side the median.
+Time: all sides in turn in one process after a warm-up of one or two steps each, and of one
+side the median.
 Memory: each side alone in a fresh process, what its peak resident set grows by in three steps
-after imports. Exit status 1 if a bar is missed. `--quick` stops after the small size.
+after imports. Exit status 1 if a bar is missed. `--quick` takes the time of
+learned positions at the small size alone.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from poslens.lab import SCHEMES, Decoder, Recipe, Shape, Split, Training, python
 
 SMALL = Shape(layers=4, heads=4, width=128, context=512)
 LARGER = Shape(layers=6, heads=6, width=384, context=512)
-BATCH, REPEATS = 8, {SMALL: 15, LARGER: 3}
+BATCH, REPEATS, WARM_UP = 8, {SMALL: 15, LARGER: 2}, {SMALL: 2, LARGER: 1}
 GPT2_BAR, SCHEME_BAR, MEMORY_BAR = 1.2, 0.8, 1.3
 PEERS = {"GPT-2": "gelu_new", "GPT-2, exact GELU": "gelu"}
 
@@ -72,10 +74,10 @@ def made(side: str, shape: Shape) -> Step:
     return gpt2_step(PEERS[side], shape) if side in PEERS else lab_step(side, shape)
 
 
-def times(shape: Shape, repeats: int) -> dict[str, float]:
-    """Return the median seconds of a step of every side, taken in turn."""
-    steps = {side: made(side, shape) for side in (*PEERS, *SCHEMES)}
-    return in_turn(steps, repeats, skip=2, pause=0)
+def times(shape: Shape, names: tuple[str, ...], repeats: int) -> dict[str, float]:
+    """Return the median seconds of a step of the peers and some schemes, taken in turn."""
+    steps = {side: made(side, shape) for side in (*PEERS, *names)}
+    return in_turn(steps, repeats, skip=WARM_UP[shape], pause=0)
 
 
 def peak_of(side: str) -> float:
@@ -90,12 +92,12 @@ def peak_of(side: str) -> float:
     return peak_growth(three_steps)
 
 
-def of_size(shape: Shape, repeats: int) -> list[Row]:
+def of_size(shape: Shape, names: tuple[str, ...], repeats: int) -> list[Row]:
     """Return a row for each ratio of speeds at one size."""
-    took = times(shape, repeats)
+    took = times(shape, names, repeats)
     tokens = BATCH * shape.context
     pairs = [("learned", peer, bar) for peer, bar in zip(PEERS, (GPT2_BAR, None), strict=True)]
-    pairs += [(name, "learned", SCHEME_BAR) for name in SCHEMES if name != "learned"]
+    pairs += [(name, "learned", SCHEME_BAR) for name in names if name != "learned"]
     return [
         Row(
             f"{shape.layers} × {shape.width}, {name}, over {other}",
@@ -125,9 +127,12 @@ def memory(names: tuple[str, ...]) -> list[Row]:
 
 def rows(quick: bool) -> list[Row]:
     """Return every figure, beside its bar."""
-    found = memory(("learned",) if quick else ("learned", *(n for n in SCHEMES if n != "learned")))
-    found += of_size(SMALL, 1 if quick else REPEATS[SMALL])
-    return found if quick else found + of_size(LARGER, REPEATS[LARGER])
+    if quick:
+        return of_size(SMALL, ("learned",), 1)
+    names = ("learned", *(name for name in SCHEMES if name != "learned"))
+    return memory(names) + [
+        row for shape in (SMALL, LARGER) for row in of_size(shape, names, REPEATS[shape])
+    ]
 
 
 TASKS = {"memory": peak_of}
@@ -138,6 +143,6 @@ if __name__ == "__main__":
         rows,
         TASKS,
         peer="beside it",
-        quick="stop after the small size",
+        quick="the time of learned positions at the small size alone",
         libraries=("torch", "transformers"),
     )
