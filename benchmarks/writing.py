@@ -1,6 +1,6 @@
 """Writing an edited checkpoint beside a plain copy of it, in one run, as ratios.
 
-    python benchmarks/writing.py [--json FILE]
+    python benchmarks/writing.py [--quick] [--json FILE]
 
 A checkpoint with the names and shapes of GPT-2 small (548 MB, random), in one file and in three
 shards, is written to a temporary folder. Its position table is made twice as long.
@@ -14,14 +14,9 @@ beside the largest tensor and 100 MB. Exit status 1 if a bar is missed.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from _common import Row, child, compared, main, peak_growth
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "hub"))
@@ -82,11 +79,11 @@ def sharded(source: Path, folder: Path) -> Path:
     return folder
 
 
-def times(source: Path, out: Path) -> dict[str, float]:
+def times(source: Path, out: Path, turns: int) -> dict[str, float]:
     """Return the median seconds of each side, taken in turn."""
     sides: dict[str, Callable[[Path, Path], None]] = {"written": write, "copied": copy}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(RUNS + 1):
+    for _ in range(turns + 1):
         for side, work in sides.items():
             begun = time.perf_counter()
             work(source, out)
@@ -95,60 +92,32 @@ def times(source: Path, out: Path) -> dict[str, float]:
     return {side: statistics.median(values[1:]) for side, values in seconds.items()}
 
 
-def peak_growth(source: Path, out: Path) -> float:
+def peak_of(source: str, out: str) -> float:
     """Return by how much one writing raises this process's peak resident set, in MB."""
     load_table("sinusoidal:length=3,dim=2")  # imports what loading needs
-    before = _peak()
-    write(source, out)
-    shutil.rmtree(out)
-    return _peak() - before
+    return peak_growth(lambda: write(Path(source), Path(out)))
 
 
-def _peak() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss is never below what the parent had when it forked
-        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    scale = 1e6 if platform.system() == "Darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def in_a_child(source: Path, out: Path) -> float:
-    """Return `peak_growth` of a fresh process."""
-    command = [sys.executable, __file__, "--child", str(source), str(out)]
-    return float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-
-
-def main() -> int:
-    """Measure, print, and return 1 if a bar is missed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", nargs=2, type=Path)
-    options = parser.parse_args()
-    if options.child:
-        print(peak_growth(*options.child))
-        return 0
-    results = {}
+def rows(quick: bool) -> list[Row]:
+    """Return every figure, beside its bar."""
+    found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         one = write_gpt2(folder / "one", Shape(), filled=True)
         sources = {"one file": one, f"{SHARDS} shards": sharded(one, folder / "shards")}
         for kind, source in sources.items():
-            seconds = times(source, folder / "out")
-            memory = in_a_child(source, folder / "out")
-            ratio = seconds["written"] / seconds["copied"]
-            met = ratio <= TIME_BAR and memory <= LARGEST + MEMORY_BAR
-            print(
-                f"{kind}: written {seconds['written']:.2f} s, copied {seconds['copied']:.2f} s, "
-                f"{ratio:.2f}× (bar {TIME_BAR}×); {memory:.0f} MB "
-                f"(bar {LARGEST + MEMORY_BAR:.0f} MB); {'met' if met else 'MISSED'}"
+            seconds = times(source, folder / "out", 3 if quick else RUNS)
+            memory = child(__file__, "memory", str(source), str(folder / "memory"))
+            shutil.rmtree(folder / "memory")
+            found.append(
+                compared(f"{kind}: time", seconds["written"], seconds["copied"], "s", TIME_BAR)
             )
-            results[kind] = {**seconds, "ratio": ratio, "megabytes": memory, "met": met}
-    if options.json:
-        machine = {"cpus": os.cpu_count(), "platform": platform.platform()}
-        options.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
-    return 0 if all(one["met"] for one in results.values()) else 1
+            most = LARGEST + MEMORY_BAR
+            found.append(Row(f"{kind}: memory", f"{memory:.0f} MB", "", memory, round(most)))
+    return found
 
+
+TASKS = {"memory": peak_of}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(__doc__ or "", rows, TASKS, peer="copy", quick="three turns")
