@@ -38,6 +38,19 @@ def check_writable(path: str | Path) -> Path:
     return target
 
 
+def check_outputs(*paths: str | Path | None) -> None:
+    """Check every file that a command is to write; None is none, and ``-`` standard output.
+
+    Raises
+    ------
+    OutputError
+        As `check_writable`.
+    """
+    for path in paths:
+        if path is not None and path != "-":
+            check_writable(path)
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``, and rename it into place when the block succeeds.

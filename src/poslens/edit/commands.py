@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poslens.command_line import errors_on_one_line, progress_bar
+from poslens.command_line import (
+    Debug,
+    FullDownload,
+    Html,
+    Json,
+    Seed,
+    errors_on_one_line,
+    progress_bar,
+    show,
+)
 from poslens.errors import SettingError, quoted
+from poslens.files import check_outputs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,20 +39,7 @@ Text = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="A UTF-8 text that the model reads (extra torch)."),
 ]
-Contexts = Annotated[int | None, typer.Option(help="Contexts that it reads.")]
 Out = Annotated[str | None, typer.Option(metavar="FOLDER", help="Write the edited checkpoint.")]
-Seed = Annotated[int, typer.Option(help="Of every random draw.")]
-FullDownload = Annotated[
-    bool,
-    typer.Option(
-        "--allow-full-download", help="Fetch a remote file whole if it cannot be read in part."
-    ),
-]
-Html = Annotated[str | None, typer.Option(help="Write the report to this file.")]
-Json = Annotated[
-    str | None, typer.Option(help="Write the record to this file; - for standard output.")
-]
-Debug = Annotated[bool, typer.Option(help="Show a traceback on an error.")]
 
 
 def compress(
@@ -64,8 +61,11 @@ def compress(
         typer.Option(help="Or: the fewest that keep the model's loss within this share (0.01)."),
     ] = None,
     text: Text = None,
-    contexts: Contexts = None,
-    length: Annotated[int | None, typer.Option(help="Tokens of each context.")] = None,
+    contexts: Annotated[
+        int | None,
+        typer.Option(help="Contexts that it reads (32), of --text or of Python's help topics."),
+    ] = None,
+    length: Annotated[int | None, typer.Option(help="Tokens of each context (256).")] = None,
     part: Part = None,
     bar: Annotated[
         float | None, typer.Option(help="Change the bar of memory.compressible (0.01).")
@@ -79,7 +79,7 @@ def compress(
 ) -> None:
     """Put a position table into fewer numbers, and measure what it costs the model."""
     with errors_on_one_line(debug=debug):
-        _check_outputs(html, json)
+        check_outputs(html, json)
         if out is not None:
             _check_out(source, out, allow_full_download, extends=False)
         with progress_bar() as progress:
@@ -127,7 +127,10 @@ def extend(
         ),
     ] = None,
     text: Text = None,
-    contexts: Contexts = None,
+    contexts: Annotated[
+        int | None,
+        typer.Option(help="Contexts that it reads (8), of --text or of Python's help topics."),
+    ] = None,
     trained: Annotated[
         int | None,
         typer.Option(help="Positions it was trained for, where the source does not say."),
@@ -145,7 +148,7 @@ def extend(
 ) -> None:
     """Give a model a longer context by every method that is known, and compare them."""
     with errors_on_one_line(debug=debug):
-        _check_outputs(html, json)
+        check_outputs(html, json)
         if out is not None:
             _check_out(source, out, allow_full_download, extends=True)
             if method is None and text is None and contexts is None:
@@ -185,15 +188,6 @@ def extend(
         _show(extension_table(found), record if json == "-" else None, written)
 
 
-def _check_outputs(html: str | None, json: str | None) -> None:
-    """Look at the files that are to be written before long work begins."""
-    from poslens.files import check_writable
-
-    for path in (html, None if json == "-" else json):
-        if path is not None:
-            check_writable(path)
-
-
 def _check_out(source: str, out: str, allow_full_download: bool, *, extends: bool) -> None:
     from poslens.edit.written import check_out
 
@@ -205,8 +199,6 @@ def _show(table: RenderableType, record: str | None, written: Written | None) ->
     if record is not None:
         sys.stdout.write(record)
         return
-    from rich.console import Console
-
-    Console(soft_wrap=False, highlight=False).print(table, highlight=False)
+    show(table)
     if written is not None:
         typer.echo(f"\nwritten: {quoted(Path(written.folder))[1:-1]}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from poslens.checkpoints import ModelSource, PositionTable
+from poslens.checkpoints.opening import Checkpoint
 from poslens.draws import Progress
 from poslens.edit.amount import Amount
 from poslens.edit.asked import Asked, asked, check_seed, record_of
@@ -196,6 +197,10 @@ def _table(source: Asked) -> PositionTable:
         f"there is no table to compress in {quoted(source.opened.uri)}",
         expected="a model that adds a position table",
         got=line,
-        remedy="its positions take no memory that grows with length; `poslens extend` measures "
-        "it beyond its trained length",
+        remedy="what it does instead takes no memory that grows with length"
+        + (
+            "; `poslens extend` measures it beyond its trained length"
+            if isinstance(source.opened, Checkpoint)
+            else ""
+        ),
     )

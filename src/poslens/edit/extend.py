@@ -154,7 +154,9 @@ def _require_stored(given: Asked) -> None:
             f"the positions of {quoted(opened.uri)} are computed from a formula",
             expected="a table that is stored, or a model that rotates by position",
             got="a formula, which has a value for every position",
-            remedy="raise its length" if named else "raise the length in its config",
+            remedy="ask it for any length: no edit is needed"
+            if named
+            else "raise the length in its config",
         )
 
 

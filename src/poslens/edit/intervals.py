@@ -5,7 +5,8 @@ What is compared is paired, as every variant read the same contexts. Percentiles
 too near for few contexts, as if a small sample's standard deviation were the true one; they are
 widened about the median by √(n / (n - 1)) and by Student's t over the normal quantile.
 
-Source: Hesterberg 2015, "What teachers should know about the bootstrap", §4.
+Source: Hesterberg 2015, "What teachers should know about the bootstrap" (The American Statistician
+69), on percentile intervals of small samples.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Ways:
             raise self.refused[method]
         near = difflib.get_close_matches(method, self.fitting, n=1)
         raise SettingError(
-            f"no method {quoted(method)} for a model with {self.scheme}",
+            f"no method {quoted(method)} for positions of the kind {self.scheme}",
             expected=" or ".join(self.fitting),
             got=quoted(method),
             remedy=f"did you mean {near[0]}?" if near else "",

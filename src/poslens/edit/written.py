@@ -150,12 +150,12 @@ def _nothing_to_write(scheme: str) -> SettingError:
 
 
 def _compressed_card(checkpoint: Checkpoint, found: Compression) -> str:
-    table, chosen = found.table, found.chosen
+    table, chosen, share = found.table, found.chosen, saved(found, found.chosen)
     facts = {
         "Tensor": f"{quoted(table.source.tensor or '')}, {table.length:,} × {table.dim:,}",
         "Method": f"{chosen.method}, rank {chosen.rank:,}",
-        "Numbers": f"{chosen.numbers:,}, {saved(found, chosen):.1%} fewer; the factors are in "
-        f"{FACTORS}",
+        "Numbers": f"{chosen.numbers:,}, {abs(share):.1%} {'fewer' if share >= 0 else 'more'}; the "
+        f"factors are in {FACTORS}",
         "Relative error": f"{chosen.error:.3g}",
     }
     raised = increase_of(chosen, found.original, seed_of(found.settings))
