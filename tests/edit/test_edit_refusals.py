@@ -118,7 +118,7 @@ def test_schemes_without_a_table(llama: Path, bloom: Path, tmp_path: Path) -> No
         line = refused("compress", folder)
         assert all(each in line for each in ("no table to compress", word, "`poslens extend`"))
     line = refused("extend", llama, "--to", 86, "--method", "tile")
-    assert "a model with rope: expected unchanged or linear or ntk or dynamic or yarn" in line
+    assert "of the kind rope: expected unchanged or linear or ntk or dynamic or yarn" in line
     assert "give --trained" in refused("extend", bloom, "--to", 86)
     out = ("--trained", 43, "--method", "unchanged", "--out", tmp_path / OUT)
     assert "nothing to write" in refused("extend", bloom, "--to", 86, *out)
