@@ -122,6 +122,27 @@ def in_turn(
     return {name: statistics.median(values[skip:]) for name, values in seconds.items()}
 
 
+def bursts_in_turn(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, burst: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return each side's median seconds of first runs after a pause, and of those that follow.
+
+    Sides take turns with ``burst`` runs in a row. For work of a few hundredths of a second the
+    first of them measures how fast a system that slept spreads threads over its cores.
+    """
+    seconds: dict[str, list[list[float]]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, work in sides.items():
+            runs = [timed(work, 0 if again else PAUSE) for again in range(burst)]
+            seconds[name].append(runs)
+    first = {name: statistics.median(runs[0] for runs in found) for name, found in seconds.items()}
+    later = {
+        name: statistics.median(one for runs in found for one in runs[1:])
+        for name, found in seconds.items()
+    }
+    return first, later
+
+
 def commands_in_turn(commands: Mapping[str, list[str]], repeats: int) -> dict[str, float]:
     """Return the median seconds of Python with each command's arguments, after one run each."""
 
