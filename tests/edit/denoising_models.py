@@ -79,7 +79,10 @@ def made(config: hf.PreTrainedConfig, auto: str = "AutoModelForSeq2SeqLM") -> hf
 def spans(name: str = T5, auto: str = "AutoModelForSeq2SeqLM", **changed: Any) -> Any:
     """A tiny model of T5's kin."""
     family, own = SPANS[name]
-    return made(hf.AutoConfig.for_model(family, **(_T5 | own | changed)), auto)
+    model = made(hf.AutoConfig.for_model(family, **(_T5 | own | changed)), auto)
+    if name == "t5 1.1" and hasattr(model, "lm_head"):  # its checkpoints hold a head of their own
+        model.lm_head.weight = torch.nn.Parameter(0.3 * torch.randn_like(model.lm_head.weight))
+    return model
 
 
 def bart(**changed: Any) -> Any:

@@ -54,12 +54,11 @@ def _expected(config: Any, source: str | os.PathLike[str]) -> Kind:
 
     if getattr(config, "is_encoder_decoder", False):
         shown = quoted(os.fspath(source))
-        named = config.architectures or [_WITH_HEAD[0]]
-        # Of a head that is not there, transformers would make the token table one.
-        if not gaps_of(config, shown).ties_head and not any(
-            one.endswith(_WITH_HEAD) for one in named
-        ):
-            raise _no_head(shown, quoted(named[0]))
+        gaps, classes = gaps_of(config, shown), [str(one) for one in config.architectures or ()]
+        # In place of a head that is not there, transformers would put the token table.
+        with_head = not classes or any(one.endswith(_WITH_HEAD) for one in classes)
+        if not (with_head or gaps.ties_head):
+            raise _no_head(shown, quoted(classes[0]))
         return "denoising"
     causal = _classes(transformers.MODEL_FOR_CAUSAL_LM_MAPPING, config)
     masked = _classes(transformers.MODEL_FOR_MASKED_LM_MAPPING, config)

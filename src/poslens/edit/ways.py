@@ -149,8 +149,8 @@ def _together(given: Asked, table: PositionTable) -> Iterator[tuple[str | None, 
 
 
 def _longer(rows: Mapping[str | None, Rows], to: int, method: Method) -> Way:
-    first, *others = [(part, extended(some, to, method.name)) for part, some in rows.items()]
-    return Way(method.about, first[1], others=dict(others))
+    (_, own), *others = ((part, extended(some, to, method.name)) for part, some in rows.items())
+    return Way(method.about, own, others=dict(others))
 
 
 def _rotation(config: Config, part: str | None, trained: int, to: int, method: RopeMethod) -> Way:
