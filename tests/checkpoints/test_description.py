@@ -86,6 +86,12 @@ LINES: list[tuple[str, Any, str]] = [
         "all layers, added to the logits of the encoder",
     ),
     (
+        "t5",
+        lambda: hf.T5EncoderModel(hf.T5Config(**T5, n_positions=103)),
+        "t5: bucketed bias, 32 buckets up to distance 128 (both directions), 6 heads, shared by "
+        "all layers, added to the logits of the encoder; context 103",
+    ),
+    (
         "wav2vec2",
         lambda: hf.Wav2Vec2ForCTC(hf.Wav2Vec2Config(**WAV2VEC)),
         "wav2vec2: convolutional positions, not a table: a kernel of 9 frames in 3 groups, added "

@@ -154,11 +154,11 @@ def test_a_text_that_is_too_short(llama: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_of_two_stacks(tmp_path: Path) -> None:
-    config = hf.T5Config(vocab_size=260, d_model=24, num_layers=1, num_heads=6, d_kv=4, d_ff=10)
-    hf.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    config = hf.LongT5Config(vocab_size=260, d_model=24, num_layers=1, num_heads=6, d_kv=4, d_ff=9)
+    hf.LongT5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
     byte_tokenizer().save(str(tmp_path / "t5/tokenizer.json"))
     line = refused("extend", tmp_path / "t5", "--to", 64, "--trained", 32, "--contexts", 1)
-    assert "an encoder and a decoder" in line
+    assert "an encoder and a decoder of the kind 'longt5': its gaps are whole sentences" in line
 
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,11 @@ def test_a_model_is_afterwards_as_it_was(family: str) -> None:
     assert all(weight.grad is None for weight in model.parameters())
 
 
+def _t5() -> hf.T5Config:
+    sizes = {"d_model": 48, "d_kv": 7, "d_ff": 10, "num_layers": 2, "num_heads": 6}
+    return hf.T5Config(vocab_size=VOCABULARY, **sizes)
+
+
 def test_kinds() -> None:
     kinds = {}
     for family, auto in (("gpt2", ""), ("gpt2", BASE), ("bert", ""), ("bert", BASE), ("t5", None)):
@@ -228,22 +233,6 @@ def test_kinds() -> None:
         language_model(tiny("bert", CAUSAL)),
     ):
         pass
-
-
-def _t5() -> hf.T5Config:
-    sizes = {"d_model": 48, "d_kv": 7, "d_ff": 10, "num_layers": 2, "num_heads": 6}
-    return hf.T5Config(vocab_size=VOCABULARY, **sizes)
-
-
-def test_two_stacks_are_refused(tmp_path: Path) -> None:
-    for model in (hf.T5ForConditionalGeneration(_t5()), hf.T5Model(_t5())):
-        model.save_pretrained(tmp_path / type(model).__name__)
-        for source in (model, tmp_path / type(model).__name__):
-            with (
-                pytest.raises(SourceError, match="got an encoder and a decoder; load one"),
-                language_model(source),
-            ):
-                pass
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", *ENCODERS])

@@ -70,8 +70,8 @@ def compress(
         What the model reads, as for `poslens.analyze`; if none is given, and no ``tolerance``,
         no model is run. Running one needs the extra ``torch``.
     mask
-        The id that stands for a token that a masked model is to predict, where no tokenizer is
-        beside the weights to say it.
+        The id that stands for a token that a masked model is to predict, or for a gap that an
+        encoder and a decoder are to fill, where no tokenizer is beside the weights to say it.
     part
         Of a model with several tables, such as ``"encoder"``.
     bars

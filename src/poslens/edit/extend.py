@@ -62,8 +62,8 @@ def extend(
     stride
         Tokens by which the baseline's window moves; a quarter of ``trained`` if None.
     mask
-        The id that stands for a token that a masked model is to predict, where no tokenizer is
-        beside the weights to say it.
+        The id that stands for a token that a masked model is to predict, or for a gap that an
+        encoder and a decoder are to fill, where no tokenizer is beside the weights to say it.
     part
         Of a model with several stacks.
     seed

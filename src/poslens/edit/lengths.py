@@ -130,6 +130,24 @@ def tables_with_lengths(tensors: Tensors, config: Config) -> list[tuple[Found, L
     return [(found, length) for found, length in with_lengths if length is not None]
 
 
+def parts_with(length: Length, tensors: Tensors, config: Config) -> tuple[str | None, ...]:
+    """Return the parts whose tables are as long as this number of the config.
+
+    Raises
+    ------
+    SourceError
+        As `tables_with_lengths`.
+    """
+    paths = set(length.paths)
+    return tuple(
+        dict.fromkeys(
+            found.part.name
+            for found, other in tables_with_lengths(tensors, config)
+            if paths & set(other.paths)
+        )
+    )
+
+
 def index_buffer(found: Found, tensors: Tensors) -> str | None:
     """Return the buffer beside a table that counts its rows, shape (1, row); None without one."""
     above = str(found.tensor).split(".")

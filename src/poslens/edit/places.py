@@ -10,7 +10,7 @@ from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.rows import check_entry
 from poslens.checkpoints.tensors import Entry, Tensors, listed, require_named
 from poslens.edit.config_edit import own_config
-from poslens.edit.lengths import Length, length_of, stored_rows, tables_with_lengths
+from poslens.edit.lengths import Length, length_of, parts_with, stored_rows
 from poslens.errors import SettingError, quoted
 
 
@@ -125,10 +125,5 @@ def parts_together(checkpoint: Checkpoint, part: str | None) -> tuple[str | None
     place = place_of(checkpoint, part)
     if place.found is None or place.length is None:
         return (part,)
-    paths = set(place.length.paths)
-    others = [
-        found.part.name
-        for found, length in tables_with_lengths(checkpoint.tensors, own_config(checkpoint))
-        if paths & set(length.paths)
-    ]
+    others = parts_with(place.length, checkpoint.tensors, own_config(checkpoint))
     return tuple(dict.fromkeys((place.found.part.name, *others)))

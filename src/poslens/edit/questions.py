@@ -9,10 +9,8 @@ from jaxtyping import Int
 
 from poslens.axes import Tokens
 from poslens.edit.models import LanguageModel
-from poslens.edit.scores import Positions
+from poslens.edit.scores import Given, Places, Positions
 from poslens.errors import SettingError, quoted
-
-Places = Int[np.ndarray, "context"]
 
 MASKED = 32  # positions of a context that are masked, each by itself
 
@@ -26,20 +24,30 @@ class Questions:
     ids
         What it reads, shape (context, position).
     places
-        The masked position in each; None where every token is predicted from those before it.
+        Where the logits of the one answer to each are: at the masked position, or in what the
+        decoder is given; None where every token is predicted from those before it.
     targets
         The tokens that are to be predicted, shape (context, scored): the masked one; or all but
         the first.
+    given
+        What a decoder reads, shape (context, given); None for a model of one stack.
     """
 
     ids: Tokens
     places: Places | None
     targets: Int[np.ndarray, "context scored"]
+    given: Given | None = None
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many tokens of a context each stack reads."""
+        return tuple(one.shape[1] for one in (self.ids, self.given) if one is not None)
 
     def some(self, rows: slice) -> Questions:
         """Return those of some contexts."""
         places = None if self.places is None else self.places[rows]
-        return Questions(self.ids[rows], places, self.targets[rows])
+        given = None if self.given is None else self.given[rows]
+        return Questions(self.ids[rows], places, self.targets[rows], given)
 
 
 def next_tokens(tokens: Tokens) -> Questions:
@@ -47,12 +55,22 @@ def next_tokens(tokens: Tokens) -> Questions:
     return Questions(tokens, None, tokens[:, 1:])
 
 
-def masked_tokens(tokens: Tokens, places: Places, mask: int) -> Questions:
-    """Ask for one token of each context from all others."""
-    rows = np.arange(len(tokens))
+def masked_tokens(model: LanguageModel, tokens: Tokens, places: Places) -> Questions:
+    """Ask for one token of each context from all others, in the way a model was trained to.
+
+    Raises
+    ------
+    SettingError
+        As `mask_of`.
+    """
+    mask, rows = mask_of(model), np.arange(len(tokens))
     ids = tokens.copy()
     ids[rows, places] = mask
-    return Questions(ids, places, tokens[rows, places][:, None])
+    targets = tokens[rows, places][:, None]
+    if model.gaps is None:
+        return Questions(ids, places, targets)
+    given, places = model.gaps.given(tokens, places, mask)
+    return Questions(ids, places, targets, given)
 
 
 def drawn_positions(model: LanguageModel, tokens: Tokens, count: int, seed: int) -> Positions:
@@ -91,8 +109,8 @@ def asked(
 ) -> tuple[Questions, Positions]:
     """Return what a model is asked on contexts, and where in these it is asked.
 
-    Of a masked model the contexts are repeated, once for each position: those of the first
-    context come first.
+    Of a masked or a denoising model the contexts are repeated, once for each position: those of
+    the first context come first.
 
     Raises
     ------
@@ -103,10 +121,10 @@ def asked(
     if model.kind == "causal":
         ascending = np.arange(1, tokens.shape[1])
         return next_tokens(tokens), np.tile(ascending, (len(tokens), 1))
-    mask = mask_of(model)
+    mask_of(model)
     positions = drawn_positions(model, tokens, count, seed)
     repeated = np.repeat(tokens, positions.shape[1], axis=0)
-    return masked_tokens(repeated, positions.reshape(-1), mask), positions
+    return masked_tokens(model, repeated, positions.reshape(-1)), positions
 
 
 def mask_of(model: LanguageModel) -> int:
@@ -128,11 +146,16 @@ def mask_of(model: LanguageModel) -> int:
     if mask is None or not 0 <= mask < model.vocabulary:
         raise SettingError(
             "it is not known which token stands for one that is to be predicted",
-            expected="a tokenizer with a mask beside the weights",
+            expected=f"a tokenizer with {_called(model)} beside the weights",
             got="none" if mask is None else f"the id {mask}",
             remedy="give its id (mask=...)",
         )
     return mask
+
+
+def _called(model: LanguageModel) -> str:
+    masks = () if model.gaps is None else model.gaps.masks
+    return masks[0] if masks else "a mask"
 
 
 def check_tokens(model: LanguageModel, tokens: Tokens, least: int = 2) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import reduce
 from typing import Any
 
@@ -13,7 +13,7 @@ from poslens.errors import SettingError, SourceError, quoted
 from poslens.hidden.loading import quiet
 
 
-def rebuilt(model: Any, config: Any, table: str | None = None) -> Any:
+def rebuilt(model: Any, config: Any, tables: Set[str] = frozenset()) -> Any:
     """Return a model of the same class that shares all parameters with another.
 
     Buffers that depend on the config, such as position ids and RoPE's frequencies, are its own.
@@ -24,9 +24,9 @@ def rebuilt(model: Any, config: Any, table: str | None = None) -> Any:
         The other.
     config
         Of the model that is made.
-    table
-        The name of a parameter that is not shared: it has the shape that the config gives it, the
-        other's dtype, and no values yet.
+    tables
+        The names of parameters that are not shared: they have the shapes that the config gives
+        them, the others' dtypes, and no values yet.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def rebuilt(model: Any, config: Any, table: str | None = None) -> Any:
     shared = dict(model.named_parameters(remove_duplicate=False))
     for name, made in list(twin.named_parameters(remove_duplicate=False)):
         own = shared.get(name)
-        if own is not None and name == table:
+        if own is not None and name in tables:
             empty = torch.empty(made.shape, dtype=own.dtype, device=own.device)
             own = torch.nn.Parameter(empty, requires_grad=False)
         if own is None or own.shape != made.shape:

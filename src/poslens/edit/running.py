@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poslens.axes import Tokens
-from poslens.edit.questions import Places
+from poslens.edit.scores import Given, Places
 from poslens.errors import SourceError, quoted
 from poslens.hidden.model import chosen_stack, first_position
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def logits_of(module: Any, ids: Tokens, places: Places | None = None) -> torch.Tensor:
+def logits_of(
+    module: Any, ids: Tokens, places: Places | None = None, given: Given | None = None
+) -> torch.Tensor:
     """Return the logits that a model gives for a batch, in at least float32.
 
     Parameters
@@ -30,6 +32,9 @@ def logits_of(module: Any, ids: Tokens, places: Places | None = None) -> torch.T
     places
         The one position of each context whose logits are wanted, and alone are computed; None for
         all positions.
+    given
+        What the decoder reads of a model of two stacks, whose positions have logits; shape
+        (context, given).
 
     Returns
     -------
@@ -44,9 +49,10 @@ def logits_of(module: Any, ids: Tokens, places: Places | None = None) -> torch.T
     import torch
 
     found: torch.Tensor
-    with torch.no_grad(), _head_at(module, ids, places):
-        found = _run(module, module, ids).logits
-        if places is not None and found.shape[1] == ids.shape[1]:  # a head that is not one module
+    read = ids if given is None else given
+    with torch.no_grad(), _head_at(module, read, places):
+        found = _run(module, module, ids, given).logits
+        if places is not None and found.shape[1] == read.shape[1]:  # a head that is not one module
             found = found[torch.arange(len(ids)), torch.as_tensor(places), None]
     return found.float() if found.element_size() < 4 else found
 
@@ -68,7 +74,7 @@ def states_of(module: Any, ids: Tokens, part: str | None = None) -> torch.Tensor
 
 
 @contextmanager
-def _head_at(module: Any, ids: Tokens, places: Places | None) -> Iterator[None]:
+def _head_at(module: Any, read: Tokens | Given, places: Places | None) -> Iterator[None]:
     """Have the last matrix of a model's head, by far its largest, see one position a context."""
     import torch
 
@@ -78,9 +84,9 @@ def _head_at(module: Any, ids: Tokens, places: Places | None) -> Iterator[None]:
         return
 
     def choose(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not args or args[0].shape[:2] != ids.shape:
+        if not args or args[0].shape[:2] != read.shape:
             return None
-        rows, at = torch.arange(len(ids)), torch.as_tensor(places)
+        rows, at = torch.arange(len(read)), torch.as_tensor(places)
         return (args[0][rows, at, None], *args[1:])
 
     handle = head.register_forward_pre_hook(choose)
@@ -90,11 +96,15 @@ def _head_at(module: Any, ids: Tokens, places: Places | None) -> Iterator[None]:
         handle.remove()
 
 
-def _run(stack: Any, module: Any, ids: Tokens) -> Any:
+def _run(stack: Any, module: Any, ids: Tokens, given: Given | None = None) -> Any:
     import torch
 
-    tokens = torch.as_tensor(np.ascontiguousarray(ids), device=module.device)
-    inputs: dict[str, Any] = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    inputs: dict[str, Any] = {}
+    for reader, some in (("", ids), ("decoder_", given)):
+        if some is not None:
+            tokens = torch.as_tensor(np.ascontiguousarray(some), device=module.device)
+            inputs[f"{reader}input_ids"] = tokens
+            inputs[f"{reader}attention_mask"] = torch.ones_like(tokens)
     accepts = inspect.signature(stack.forward).parameters
     if "use_cache" in accepts:
         inputs["use_cache"] = False

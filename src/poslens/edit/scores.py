@@ -14,6 +14,8 @@ from poslens.errors import UndefinedMeasureError
 PerToken = Float[np.ndarray, "context scored"]
 Positions = Int[np.ndarray, "context scored"]
 PerContext = Float[np.ndarray, "context"]
+Places = Int[np.ndarray, "context"]
+Given = Int[np.ndarray, "context given"]  # what a decoder reads
 
 
 @dataclass(frozen=True, eq=False)

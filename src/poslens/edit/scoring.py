@@ -44,7 +44,8 @@ def score(
 
     A causal model predicts every token but the first of a context from those before it. A masked
     model predicts the tokens at some positions, each masked by itself and seen from both sides:
-    pseudo-perplexity (Salazar et al. 2020, arXiv:1910.14659, section 2.3).
+    pseudo-perplexity (Salazar et al. 2020, arXiv:1910.14659, section 2.3). So does a denoising
+    one, whose encoder reads the masked text and whose decoder predicts, as `gaps` says.
 
     Parameters
     ----------
@@ -98,18 +99,19 @@ def answers(
         If a variant cannot read the tokens, or its loss is no number.
     """
     order = _ordered(variants, against)
-    _require_positions(model, variants, questions.ids.shape[1])
+    _require_positions(model, variants, max(questions.lengths))
     shape = questions.targets.shape
     losses = {name: np.empty(shape) for name in order}
     divergences = {name: np.empty(shape) for name in order if against is not None}
     scored = 1 if questions.places is not None else questions.ids.shape[1]
-    parts = list(batches(len(questions.ids), questions.ids.shape[1], scored * model.vocabulary))
+    read = sum(questions.lengths)
+    parts = list(batches(len(questions.ids), read, scored * model.vocabulary))
     report = progress or (lambda *_: None)
     for number, rows in enumerate(parts):
         part, kept = questions.some(rows), None
         for step, name in enumerate(order):
             report("tokens predicted", number * len(order) + step, len(parts) * len(order))
-            logits = logits_of(variants[name](), part.ids, part.places).contiguous()
+            logits = logits_of(variants[name](), part.ids, part.places, part.given).contiguous()
             found, divergence = _answered(logits, part, kept)
             if not np.isfinite(found).all():
                 raise _no_number(name)
@@ -130,7 +132,7 @@ def batches(contexts: int, length: int, logits: int = 0) -> Iterator[slice]:
     Parameters
     ----------
     contexts, length
-        How many there are, and how many tokens each has.
+        How many there are, and how many tokens of each are read, by both stacks where it has two.
     logits
         That a model gives for one.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +51,18 @@ class Special:
         return before if begins else 0, after if ends else 0
 
 
-def special_in(source: Any) -> Special | None:
+def special_in(source: Any, masks: Sequence[str] = ()) -> Special | None:
     """Return the special tokens of the tokenizer beside a source's weights, or in its GGUF file.
 
     None where there is no tokenizer that can be read.
+
+    Parameters
+    ----------
+    source
+        A model's.
+    masks
+        How the mask is written, in order of preference; if none, as the tokenizer's settings say
+        or as it is usual.
     """
     try:
         opened = open_any(source, Access())
@@ -67,7 +75,7 @@ def special_in(source: Any) -> Special | None:
             named = [_mask_in(opened, name) for name in _SETTINGS]
     except SourceError:
         return None
-    found = [tokenizer.number(word) for word in (*named, *_MASKS) if word]
+    found = [tokenizer.number(word) for word in masks or (*named, *_MASKS) if word]
     mask = next((number for number in found if number is not None), None)
     return Special(mask, tokenizer.before, tokenizer.after)
 

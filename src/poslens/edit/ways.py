@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from poslens.axes import Rows
+from poslens.axes import NewRows, Rows
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.config import Config
+from poslens.checkpoints.load import table_of
 from poslens.checkpoints.opening import Checkpoint
-from poslens.checkpoints.schemes import Rotary
+from poslens.checkpoints.schemes import AddedTable, Rotary
 from poslens.edit.asked import Asked
 from poslens.edit.config_edit import text_section
 from poslens.edit.extension import METHODS, Method, extended
+from poslens.edit.lengths import parts_with, tables_with_lengths
 from poslens.edit.rope import ROPE_METHODS, RopeMethod
 from poslens.errors import PosLensError, SettingError, quoted
 from poslens.geometry.validate import check_rows
@@ -38,6 +40,8 @@ class Way:
         What it does, in one line.
     rows
         A longer table, shape (position, dim); None for a scheme without one.
+    others
+        The tables of other parts, which become longer with it, by part.
     changes
         Of the config as it stands in its file, by key; none where nothing is to be written.
     rescaled
@@ -46,13 +50,14 @@ class Way:
 
     about: str
     rows: Rows | None = None
+    others: Mapping[str | None, NewRows] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
     rescaled: Callable[[Config], Mapping[str, object]] | None = None
 
     def variant(self, model: LanguageModel) -> Variant:
         """Return the model with this edit."""
         if self.rows is not None:
-            return model.with_rows(self.rows)
+            return model.with_rows(self.rows, self.others)
         config = model.checkpoint.config
         if self.rescaled is None or config is None:
             return model.original()
@@ -117,14 +122,35 @@ def ways_of(given: Asked, table: PositionTable | None, trained: int, to: int) ->
     """
     scheme = scheme_of(given.description)
     if table is not None:
-        rows = check_rows(table.rows[:trained])
-        return _that_fit(scheme, METHODS, lambda one: Way(one.about, extended(rows, to, one.name)))
+        rows = {part: check_rows(one.rows[:trained]) for part, one in _together(given, table)}
+        return _that_fit(scheme, METHODS, partial(_longer, rows, to))
     config = given.opened.config if isinstance(given.opened, Checkpoint) else None
     if rotates(given.description) and config is not None:
         return _that_fit(scheme, ROPE_METHODS, partial(_rotation, config, given.part, trained, to))
     return Ways(
         scheme, {UNCHANGED: Way(f"nothing is changed: {scheme} has no values that run out")}
     )
+
+
+def _together(given: Asked, table: PositionTable) -> Iterator[tuple[str | None, PositionTable]]:
+    """Give the table, and those of other parts whose length is the same number of the config."""
+    yield given.part, table
+    opened, schemes = given.opened, () if given.description is None else given.description.schemes
+    if not isinstance(opened, Checkpoint) or opened.config is None or opened.tensor is not None:
+        return
+    if len({one.part for one in schemes if isinstance(one, AddedTable)}) < 2:
+        return
+    tensors, config = opened.tensors, opened.config
+    for found, length in tables_with_lengths(tensors, config):
+        if found.tensor == table.source.tensor:
+            for part in parts_with(length, tensors, config):
+                if part != found.part.name:
+                    yield part, table_of(opened, part, with_tokens=False)
+
+
+def _longer(rows: Mapping[str | None, Rows], to: int, method: Method) -> Way:
+    (_, own), *others = ((part, extended(some, to, method.name)) for part, some in rows.items())
+    return Way(method.about, own, others=dict(others))
 
 
 def _rotation(config: Config, part: str | None, trained: int, to: int, method: RopeMethod) -> Way:

@@ -78,7 +78,8 @@ def sliding(
 
     It moves by ``stride`` tokens, the last time by as many as are left. A causal model's tokens
     are scored in the first window that holds them: all of the first, and of each other those that
-    are new. A masked model's are scored in the window whose middle is nearest to them. The special
+    are new. A masked or denoising model's are scored in the window whose middle is nearest to
+    them. The special
     tokens around a text are around each window.
 
     Parameters
@@ -197,6 +198,6 @@ def _masked(
         begin = starts[contexts, which]
         read = text.windows(contexts, begin, length)
         places = positions[contexts, which] - begin
-        questions = masked_tokens(read, places, mask_of(text.model))
+        questions = masked_tokens(text.model, read, places)
         losses[contexts, which] = text.losses(questions, progress)[:, 0]
     return Scores(positions, losses)

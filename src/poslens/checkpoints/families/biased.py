@@ -236,15 +236,18 @@ FALCON_ALIBI = AlibiEntry(FALCON_SIZES, when=uses_alibi, scaled=True)
 # Jina's BERT, whose own code is never run, says so in its config alone.
 JINA_BERT = AlibiEntry(Sizes(768, 12, 12), when=_symmetric_bert, symmetric=True)
 
+# T5's config names the length that it was trained with; many of its kin's do not.
+_T5_CONTEXT = ("n_positions",)
+
 FAMILIES: dict[str, Family] = {
     "bloom": Family(mechanisms=(BLOOM,), context=("seq_length",)),
     "falcon": Family(mechanisms=(FALCON, FALCON_ALIBI)),
-    "longt5": Family(mechanisms=(LONGT5,), context=()),
+    "longt5": Family(mechanisms=(LONGT5,), context=_T5_CONTEXT),
     "mpt": Family(mechanisms=(MPT,), context=("max_seq_len",)),
-    "mt5": Family(mechanisms=(MT5,), context=()),
-    "switch_transformers": Family(mechanisms=(SWITCH,), context=()),
-    "t5": Family(mechanisms=(T5,), context=()),
-    "umt5": Family(mechanisms=(MT5,), context=()),
+    "mt5": Family(mechanisms=(MT5,), context=_T5_CONTEXT),
+    "switch_transformers": Family(mechanisms=(SWITCH,), context=_T5_CONTEXT),
+    "t5": Family(mechanisms=(T5,), context=_T5_CONTEXT),
+    "umt5": Family(mechanisms=(MT5,), context=_T5_CONTEXT),
     # Recurrence knows the order of tokens without being told.
     "mamba": Family(context=()),
     "mamba2": Family(context=()),
