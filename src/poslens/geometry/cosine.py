@@ -23,6 +23,7 @@ from poslens.geometry.validate import (
 
 # FFT scratch of about 2 MB: fits in a second-level cache, and bounds memory for long tables.
 _SCRATCH_BYTES = 2**21
+_LEAST_WIDTH = 8  # columns that are read together: a cache line of each row
 
 _ROUNDING = 1e-12  # mean cosines that differ by less are equal
 _RANKED = 1e3 * _ROUNDING  # the least range in which that leaves them their ranks
@@ -43,7 +44,7 @@ def lag_means(vectors: Rows, lags: int, scale: PerPosition | None = None) -> Per
     length, dim = vectors.shape
     # Zeros beyond the end keep the lags that are asked for free of wrap-around.
     size = int(scipy.fft.next_fast_len(length + lags - 1, real=True))
-    width = max(1, _SCRATCH_BYTES // (size * 2 * vectors.itemsize))
+    width = max(_LEAST_WIDTH, _SCRATCH_BYTES // (size * 2 * vectors.itemsize))
     power = np.zeros(2 * (size // 2 + 1), dtype=vectors.dtype)  # real and imaginary side by side
     for start in range(0, dim, width):
         # Rows first: to read down columns fetches a cache line for each number.
