@@ -33,8 +33,11 @@ def cosine_adjacent(evidence: Evidence) -> Interval:
 
 
 def difference_parallel(evidence: Evidence) -> Interval:
-    """Interval of ``difference.parallel``, the mean of cos(Δ_t, Δ_{t+1})."""
-    return _of_mean(difference.cosines_of_differences(evidence.rows), evidence, 12)
+    """Interval of the mean cosine of successive differences, at the stride that noise allows."""
+    noise = difference.noise(evidence.rows)
+    cosines = difference.cosines_of_differences(evidence.rows, noise.stride)
+    low, high = noise.without(np.array(_of_mean(cosines, evidence, 12)))
+    return float(low), float(high)
 
 
 def untrained_share(evidence: Evidence) -> Interval:
@@ -44,41 +47,28 @@ def untrained_share(evidence: Evidence) -> Interval:
 
 
 def roughness(evidence: Evidence) -> Interval:
-    """Interval of ``trajectory.roughness``, a ratio of two means over positions."""
-    steps = trajectory.squared_steps(evidence.rows) / 2
-    return _of_ratio(steps, trajectory.squared_deviations(evidence.rows), evidence, 14)
+    """Interval of ``trajectory.roughness``."""
+    return _of_variance(trajectory.squared_steps(evidence.rows) / 2, evidence, 14)
 
 
 def noise_share(evidence: Evidence) -> Interval:
-    """Interval of ``trajectory.noise_share``, a ratio of two means over positions."""
-    bends = trajectory.squared_bends(evidence.rows) / 6
-    return _of_ratio(bends, trajectory.squared_deviations(evidence.rows), evidence, 15)
+    """Interval of ``trajectory.noise_share``."""
+    return _of_variance(trajectory.squared_bends(evidence.rows) / 6, evidence, 15)
 
 
 def _of_mean(series: np.ndarray, evidence: Evidence, stream: int) -> Interval:
     return interval(series[None, :], lambda moments: moments[:, 0], _rng(evidence, stream))
 
 
-def _of_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, evidence: Evidence, stream: int
-) -> Interval:
-    """Mean of the numerator ÷ mean of the denominator, resampled together.
+def _of_variance(series: np.ndarray, evidence: Evidence, stream: int) -> Interval:
+    """Mean of the series as a share of the table's variance, which is known and not resampled.
 
-    Differences are fewer than positions. The missing ones count as zero and the others for more,
-    so that the statistic on the table itself is the measure.
+    How far rows lie from their mean is where they are on the curve, and not chance: on a straight
+    line it grows from the middle to both ends, and blocks of it are no sample of anything.
     """
-    absent = denominator.size - numerator.size
-    padded = np.append(numerator, np.zeros(absent)) * (denominator.size / numerator.size)
-    # Both are taken in units of their means, which leaves no scale to overflow.
-    value = numerator.mean() / denominator.mean()
-    if value == 0:
-        return 0.0, 0.0
-    top, bottom = padded / padded.mean(), denominator / denominator.mean()
-
-    def ratio(moments: np.ndarray) -> np.ndarray:
-        return np.asarray(value * _quotient(moments[:, 0], moments[:, 1]))
-
-    return interval(np.stack([top, bottom]), ratio, _rng(evidence, stream), top - bottom)
+    variance = float(trajectory.squared_deviations(evidence.rows).mean())
+    low, high = _of_mean(series / variance, evidence, stream)
+    return low, high
 
 
 def _quotient(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from poslens.axes import Rows
 from poslens.errors import UndefinedMeasureError
 from poslens.geometry.validate import require_lengths
+
+_WEIGHTS = np.array([1, -4, 6, -4, 1])  # of a fourth difference
+_MOST_NOISE = 0.5  # of squared differences; beyond, what is left of them is as uncertain as itself
 
 _BLOCK_ROWS = 2048  # differences are formed a block at a time: cache-sized, no copy of the table
 
@@ -58,6 +62,51 @@ def parallel(rows: Rows, stride: int = 1) -> float:
         If two rows a stride apart are equal.
     """
     return float(cosines_of_differences(rows, stride).mean())
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What noise does to differences, and the stride that it allows.
+
+    Attributes
+    ----------
+    stride
+        s, the shortest stride of `strides` at which noise makes up at most half of the squared
+        differences; 1 where there is none.
+    share
+        f, the noise's share of the squared differences at that stride; 0 where none is allowed.
+    """
+
+    stride: int
+    share: float
+
+    def without(self, cosines: np.ndarray) -> np.ndarray:
+        """Return what mean cosines of successive differences are without noise.
+
+        Two successive differences share a row, and its noise with opposite signs: white noise of
+        share f leaves of a cosine c the value c(1 - f) - f/2. Mapped back, and cut at ±1.
+        """
+        return np.clip((cosines + self.share / 2) / (1 - self.share), -1.0, 1.0)
+
+
+def noise(rows: Rows) -> Noise:
+    """Return the noise of differences, told from the curve by fourth differences.
+
+    White noise of variance σ² gives p_t - 4p_{t+1} + 6p_{t+2} - 4p_{t+3} + p_{t+4} the variance
+    70σ² (the squared weights), and a wave of ω radians per position only ω⁸ of its own: these
+    differences see noise where second ones, at ω⁴, still see bends (difference-based variance
+    estimation: Hall, Kay & Titterington 1990, Biometrika 77).
+    """
+    if rows.shape[0] < _WEIGHTS.size:
+        return Noise(1, 0.0)
+    fourth = np.diff(rows, n=_WEIGHTS.size - 1, axis=0)
+    variance = float(np.einsum("td,td->t", fourth, fourth).mean() / (_WEIGHTS @ _WEIGHTS))
+    for stride in strides(rows.shape[0]):
+        steps = rows[stride:] - rows[:-stride]
+        squared = float(np.einsum("td,td->t", steps, steps).mean())
+        if 2 * variance <= _MOST_NOISE * squared and squared > 0:
+            return Noise(stride, 2 * variance / squared)
+    return Noise(1, 0.0)
 
 
 def by_stride(rows: Rows) -> Mapping[str, dict[str, float | int | None]]:
