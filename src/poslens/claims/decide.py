@@ -103,7 +103,7 @@ def _beside(test: NullTest | None, evidence: Evidence, value: float) -> tuple[np
     """The draws, and what of the table is compared with them."""
     if test is None:
         return np.empty(0), value
-    draws = test.draws(evidence) if test.draws else evidence.draws(test.null, test.measure)
+    draws = evidence.draws(test.null, test.measure)
     return draws, test.value(evidence) if test.value and draws.size else value
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from poslens.claims.bootstrap import interval
 from poslens.claims.evidence import Evidence
 from poslens.claims.trained import untrained_rows
-from poslens.geometry import cosine, difference, norms, trajectory
+from poslens.geometry import cosine, norms, trajectory
 
 Interval = tuple[float, float]
 
@@ -33,11 +33,17 @@ def cosine_adjacent(evidence: Evidence) -> Interval:
 
 
 def difference_parallel(evidence: Evidence) -> Interval:
-    """Interval of the mean cosine of successive differences, at the stride that noise allows."""
-    noise = difference.noise(evidence.rows)
-    cosines = difference.cosines_of_differences(evidence.rows, noise.stride)
-    low, high = noise.without(np.array(_of_mean(cosines, evidence, 12)))
-    return float(low), float(high)
+    """Interval of the cosine of successive differences without noise, a ratio of two means."""
+    found = evidence.differences
+    top, bottom = found.products, found.lengths
+    value = float(top.mean() / bottom.mean())
+    low, high = interval(
+        np.stack([top, bottom]),
+        lambda moments: _quotient(moments[:, 0], moments[:, 1]),
+        _rng(evidence, 12),
+        (top - value * bottom) / bottom.mean(),
+    )
+    return max(low, -1.0), min(high, 1.0)
 
 
 def untrained_share(evidence: Evidence) -> Interval:

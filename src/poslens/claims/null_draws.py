@@ -91,7 +91,9 @@ def permutation(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraw
             found["cosine.falling"] = _or_nan(cosine.lag_fall, profile[1:])
         parallel = np.full(len(strides), np.nan)
         for index, stride in enumerate(drawn):
-            parallel[index] = _parallel(order, stride, squares, products)
+            parallel[index], longs = _parallel(order, stride, squares, products)
+            if index == 0:
+                found["difference.long_parallel"] = np.float64(longs)
         found["difference.parallel_at"] = parallel
         found["difference.parallel"] = parallel[0]
         step = _squared_distance(order[:-1], order[1:], squares, products)
@@ -277,16 +279,19 @@ def _parallel(
     stride: int,
     squares: np.ndarray,
     products: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> float:
-    """The mean cosine of successive differences of the rows in this order."""
+) -> tuple[float, float]:
+    """The mean cosine of successive differences of rows in this order, and that of `Denoised`.
+
+    Of the second nothing is taken off: rows in random order are all noise.
+    """
     a, b, c = order[: -2 * stride], order[stride:-stride], order[2 * stride :]
     ab, bc, ac = products(a, b), products(b, c), products(a, c)
     first = squares[a] + squares[b] - 2 * ab
     second = squares[b] + squares[c] - 2 * bc
     lengths = np.sqrt(np.maximum(first * second, 0.0))
-    if not lengths.all():
-        return float("nan")
-    return float(((bc - ac - squares[b] + ab) / lengths).mean())
+    along = bc - ac - squares[b] + ab
+    long = float(along.sum() / lengths.sum()) if lengths.any() else float("nan")
+    return (float((along / lengths).mean()) if lengths.all() else float("nan")), long
 
 
 def _first_direction(walk: Rows, start: np.ndarray) -> np.ndarray:

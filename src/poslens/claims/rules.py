@@ -15,7 +15,7 @@ from poslens.claims import intervals, null_draws, readings
 from poslens.claims.evidence import Evidence, NotApplicableError
 from poslens.claims.trained import untrained_rows
 from poslens.errors import UndefinedMeasureError
-from poslens.geometry import cosine, difference
+from poslens.geometry import cosine
 from poslens.geometry.components import (
     components_for,
     participation_ratio,
@@ -39,8 +39,6 @@ class NullTest:
     value
         What of the table is compared with the draws; by default the value that is held against
         the bar.
-    draws
-        From the evidence to the draws; by default those of ``measure``.
     about
         What ``value`` is, in words; empty where it is the claim's own.
     """
@@ -49,7 +47,6 @@ class NullTest:
     measure: str
     decides: bool = True
     value: Callable[[Evidence], float] | None = None
-    draws: Callable[[Evidence], np.ndarray] | None = None
     about: str = ""
 
 
@@ -143,30 +140,8 @@ def _smaller_side(evidence: Evidence) -> float:
 
 
 def _parallel(evidence: Evidence) -> float:
-    if evidence.measures.values["difference.parallel_at"] is None:
-        return evidence.value("difference.parallel")  # raises the reason
-    noise = difference.noise(evidence.rows)
-    raw = evidence.measures.values["difference.parallel_at"][str(noise.stride)]
-    if raw is None:
-        raise NotApplicableError(
-            f"two rows {noise.stride} apart are equal: their difference has no direction"
-        )
-    return float(noise.without(np.array(raw)))
-
-
-def _parallel_draws(evidence: Evidence) -> np.ndarray:
-    """Draws at the table's stride and of its noise; those of stride 1 where no other is drawn.
-
-    At every stride a permuted table's differences are those of three rows drawn at random.
-    """
-    found = evidence.nulls.get("permutation")
-    if found is None or "difference.parallel_at" not in found.values:
-        return np.empty(0)
-    noise = difference.noise(evidence.rows)
-    every = found.values["difference.parallel_at"]
-    at = every[:, noise.stride.bit_length() - 1]  # strides are 1, 2, 4 …
-    known = at if np.isfinite(at).any() else every[:, 0]
-    return noise.without(known[np.isfinite(known)])
+    evidence.value("difference.parallel")  # raises the reason
+    return evidence.differences.cosine
 
 
 def _fall(evidence: Evidence) -> float:
@@ -349,7 +324,7 @@ RULES: tuple[Rule, ...] = (
         0.5,
         readings.parallel,
         interval=intervals.difference_parallel,
-        null=NullTest("permutation", "difference.parallel_at", draws=_parallel_draws),
+        null=NullTest("permutation", "difference.long_parallel"),
     ),
     Rule(
         "trajectory.linear",
