@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from poslens.claims.bootstrap import interval
+from poslens.claims.bootstrap import dependence, interval
 from poslens.claims.evidence import Evidence
 from poslens.claims.trained import untrained_rows
 from poslens.geometry import cosine, norms, trajectory
@@ -17,6 +17,7 @@ def norm_cv(evidence: Evidence) -> Interval:
     row = norms.row_norms(evidence.rows)
     mean, deviation = row.mean(), row.std()
     influence = (row - mean) ** 2 / (2 * max(deviation, 1e-300)) - deviation * row / mean
+    influence /= mean
 
     def cv(moments: np.ndarray) -> np.ndarray:
         variance = np.maximum(moments[:, 1] - moments[:, 0] ** 2, 0.0)
@@ -24,7 +25,10 @@ def norm_cv(evidence: Evidence) -> Interval:
 
     # The moments are taken about a scale of 1, which keeps small differences from cancelling.
     scaled = row / mean
-    return interval(np.stack([scaled, scaled**2]), cv, _rng(evidence, 10), influence)
+    low, high = interval(np.stack([scaled, scaled**2]), cv, _rng(evidence, 10), influence)
+    # The variance about the norms' own mean lacks the variance of that mean.
+    lacking = dependence(row).variance / max(deviation**2, 1e-300) if high > 0 else 0.0
+    return low, high * float(np.sqrt(1 + lacking))
 
 
 def cosine_adjacent(evidence: Evidence) -> Interval:
