@@ -21,7 +21,7 @@ from poslens.geometry.trajectory import squared_deviations
 LEAST_HELD, MOST_HELD = 0.90, 0.99  # of intervals that are 95 % by name
 RHOS = (0.5, 0.9, 0.99)
 
-True_: TypeAlias = Callable[[Rows, float], float]
+TrueValue: TypeAlias = Callable[[Rows, float], float]
 
 
 def expected_cosine(correlation: float, dim: int) -> float:
@@ -48,14 +48,14 @@ def _cosine_adjacent(rows: Rows, rho: float) -> float:
 # Var Δ = 2(1-ρ) and Var(p_{t+2} - 2p_{t+1} + p_t) = 2(1-ρ)(3-ρ) in each dimension. Both measures
 # are shares of the variance that the table has, which is no estimate.
 def _roughness(rows: Rows, rho: float) -> float:
-    return (1 - rho) * rows.shape[1] / float(squared_deviations(rows).mean())
+    return float((1 - rho) * rows.shape[1] / squared_deviations(rows).mean())
 
 
 def _noise_share(rows: Rows, rho: float) -> float:
-    return (1 - rho) * (3 - rho) / 3 * rows.shape[1] / float(squared_deviations(rows).mean())
+    return float((1 - rho) * (3 - rho) / 3 * rows.shape[1] / squared_deviations(rows).mean())
 
 
-TRUE: Mapping[str, True_] = {
+TRUE: Mapping[str, TrueValue] = {
     "norm.stable": _norm_cv,
     "cosine.neighbours_alike": _cosine_adjacent,
     "trajectory.small_noise": _noise_share,

@@ -22,7 +22,7 @@ def share_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[f
 
 
 def uniform_distance(values: Float[np.ndarray, "draw"]) -> tuple[float, float]:
-    """Return Kolmogorov's distance of ``values`` from the uniform distribution on (0, 1), and its p.
+    """Return Kolmogorov's distance of ``values`` from uniform on (0, 1), and its p.
 
     p is the limit's, with the argument of Stephens (1970, §2), good to 0.01 from ten values on.
     """

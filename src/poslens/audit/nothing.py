@@ -87,9 +87,7 @@ NOTHING: tuple[Process, ...] = (
         random_walk,
         true=claims("trained_rows neighbours_alike"),
         # Its dimensions are independent, so its few components are those of any walk.
-        false=claims(
-            "many_frequencies stable parallel linear few_components low_dimensional"
-        ),
+        false=claims("many_frequencies stable parallel linear few_components low_dimensional"),
         open={
             "sinusoid.linear_shift": _WALKS,
             "norm.no_tail_explosion": _FACT,

@@ -364,9 +364,7 @@ RULES: tuple[Rule, ...] = (
         "<=",
         0.1,
         readings.low_dimensional,
-        null=NullTest(
-            "wave_signs", "pca.participation_ratio", value=_participation, about=_ON_FEW
-        ),
+        null=NullTest("wave_signs", "pca.participation_ratio", value=_participation, about=_ON_FEW),
         bar_unit=_smaller_side,
     ),
     Rule(

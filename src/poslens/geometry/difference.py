@@ -99,7 +99,7 @@ class Denoised:
 
     @property
     def cosine(self) -> float:
-        """Sum of the products ÷ sum of the lengths: the mean cosine, long differences counting more.
+        """Sum of the products ÷ sum of the lengths: a mean cosine, long differences counting more.
 
         Within [-1, 1] but for the scatter of σ²'s estimate, which is cut off.
         """
@@ -150,7 +150,7 @@ def noise_variance(rows: Rows) -> float:
         return 0.0
     fourth = np.diff(rows, n=_WEIGHTS.size - 1, axis=0)
     median = float(np.median(np.einsum("td,td->t", fourth, fourth)))
-    return median / float(_WEIGHTS @ _WEIGHTS) / (1 - 2 / (9 * rows.shape[1])) ** 3
+    return float(median / (_WEIGHTS @ _WEIGHTS) / (1 - 2 / (9 * rows.shape[1])) ** 3)
 
 
 def _pairs(rows: Rows, stride: int) -> tuple[PerStep, PerStep]:
