@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 
 from poslens import nulls
-from poslens.axes import Pairs, Rows
+from poslens.axes import Pairs, Projected, Rows
 from poslens.errors import UndefinedMeasureError
 from poslens.geometry import cosine, difference, norms, shift
 from poslens.geometry.components import components_for, number_for
@@ -190,7 +190,7 @@ def wave_signs(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws
     return NullDraws("wave_signs", _gather(draw, draws, seed, 7, advance))
 
 
-def on_few_directions(rows: Rows, seed: int) -> Rows:
+def on_few_directions(rows: Rows, seed: int) -> Projected:
     """Return the table on 16 random orthonormal directions; itself where it has no more.
 
     Enough to see what dimensions have to do with one another. Hundreds would also see how far

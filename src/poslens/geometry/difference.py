@@ -43,7 +43,7 @@ def cosines_of_differences(rows: Rows, stride: int = 1) -> np.ndarray:
     return np.asarray(np.clip(products / (lengths[:-stride] * lengths[stride:]), -1.0, 1.0))
 
 
-def _products(rows: Rows, stride: int) -> tuple[PerStep, PerStep]:
+def _products(rows: Rows, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Products of successive differences, shape (L - 2s,), and squared differences, (L - s,)."""
     steps = rows.shape[0] - stride
     squares = np.empty(steps)
