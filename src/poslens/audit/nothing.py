@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import scipy.linalg
@@ -33,13 +33,18 @@ def smooth_dimensions(length: int, dim: int, rng: np.random.Generator, *, scales
 
     ℓ is the length of the table ÷ ``scales``.
     """
+    modes = _modes(length, scales)
+    return np.asarray(modes @ rng.standard_normal((modes.shape[1], dim)))
+
+
+@cache
+def _modes(length: int, scales: int) -> np.ndarray:
+    """Principal waves of such a dimension, times their standard deviations."""
     distance = np.arange(length) * scales / length
     covariance = scipy.linalg.toeplitz(np.exp(-(distance**2) / 2))
-    values, vectors = scipy.linalg.eigh(
-        covariance, subset_by_index=[max(0, length - 8 * scales), length - 1]
-    )
-    modes = vectors * np.sqrt(np.maximum(values, 0.0))  # those left out hold nothing (rounding)
-    return np.asarray(modes @ rng.standard_normal((modes.shape[1], dim)))
+    kept = min(length, 16 + 4 * scales)  # the others hold less than rounding does
+    values, vectors = scipy.linalg.eigh(covariance, subset_by_index=[length - kept, length - 1])
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 _FACT = "true or not of a table by chance: nothing in the construction makes it so"

@@ -163,7 +163,7 @@ def _beside_null(value: float, draws: np.ndarray, test: NullTest | None, relatio
     low, high = (float(q) for q in np.quantile(draws, RANGE))
     words, span = _NULL_WORDS[test.null], f"{low:.3g} … {high:.3g}"
     if test.about:
-        span = f"{span} {test.about}, where this table has {value:.3g}"
+        span = f"{span}, this table {value:.3g} ({test.about})"
     if low <= value <= high:
         return f"{words} would show the same ({span})"
     ahead = value < low if relation == "<=" else value > high

@@ -34,7 +34,7 @@ LEADING = 24  # components whose null spectrum is kept for the scree picture
 # the pairs that a draw makes neighbours are computed, and only at stride 1.
 _GRAM_ROWS = 4096
 
-_DIRECTIONS = 16  # on which relations between dimensions are tested
+_DIRECTIONS = 14  # on which relations between dimensions are tested
 
 # Subspace iteration stops when the variance it holds grows by less than this share.
 _SETTLED = 1e-4
@@ -191,7 +191,7 @@ def wave_signs(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws
 
 
 def on_few_directions(rows: Rows, seed: int) -> Projected:
-    """Return the table on 16 random orthonormal directions; itself where it has no more.
+    """Return the table on 14 random orthonormal directions; itself where it has no more.
 
     Enough to see what dimensions have to do with one another. Hundreds would also see how far
     cosines are from the principal waves of the process that the table might be, of which the null

@@ -199,7 +199,7 @@ BLIND = 1e-5  # relative deviation below which attention has not told two orders
 
 _LAB = "needs models trained side by side; one table does not decide it"
 
-_ON_FEW = "on 16 random directions"
+_ON_FEW = "on 14 random directions"
 
 RULES: tuple[Rule, ...] = (
     Rule(
