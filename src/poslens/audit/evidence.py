@@ -114,6 +114,7 @@ class TableAudit:
             seed=seed,
         )
         self._drawn: dict[tuple[str, int], NullDraws] = {}
+        self._intervals: dict[str, tuple[float, float]] = {}
 
     def verdicts(self, claims: Iterable[str]) -> dict[str, Verdict]:
         """Return the verdicts that `poslens.analyze` gives with 99 null draws.
@@ -121,11 +122,11 @@ class TableAudit:
         One that 99 draws could not turn into support is decided on fewer: p ≤ 0.01 needs that not
         one of them is as extreme as the table.
         """
-        return {claim: self._decide(_RULES[claim]).verdict for claim in claims}
+        return {claim: self._decide(self._rule(claim)).verdict for claim in claims}
 
     def claim(self, name: str, draws: int = DRAWS) -> Claim:
         """Return a claim decided on so many draws of its null."""
-        rule = _RULES[name]
+        rule = self._rule(name)
         nulls = {rule.null.null: self._draws(rule.null.null, draws)} if rule.null else {}
         return decide(rule, replace(self._evidence, nulls=nulls), rule.bar)
 
@@ -137,6 +138,20 @@ class TableAudit:
         if found.p_value is not None and found.p_value > 1 / (1 + _FIRST_DRAWS):
             return found
         return self.claim(rule.id)
+
+    def _rule(self, name: str) -> Rule:
+        """A claim's rule, whose interval is resampled once however often it is decided."""
+        rule = _RULES[name]
+        resample = rule.interval
+        if resample is None:
+            return rule
+
+        def interval(evidence: Evidence) -> tuple[float, float]:
+            if name not in self._intervals:
+                self._intervals[name] = resample(evidence)
+            return self._intervals[name]
+
+        return replace(rule, interval=interval)
 
     def _draws(self, null: str, count: int) -> NullDraws:
         if (null, count) not in self._drawn:
