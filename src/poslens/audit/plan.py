@@ -73,6 +73,9 @@ FULL = Plan(
         Size(128, 32, (0.0, 0.01, 0.05), 200, 100),
         Size(128, 1024, (0.05,), 200, 50),
         Size(2048, 32, (0.05,), 200, 50),
+        # What is true of a formula is so without noise alone.
+        Size(128, 1024, (0.0,), 200, 50, ("sinusoidal",)),
+        Size(2048, 32, (0.0,), 200, 50, ("sinusoidal",)),
         Size(2048, 1024, (0.05,), 50, 50, _LARGEST),
     ),
     decays=tuple((rho, length, 32, 200) for rho in RHOS for length in (256, 1024)),
