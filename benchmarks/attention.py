@@ -17,37 +17,29 @@ At 4,096 positions one layer stands for all, on every side: the peer's matrices 
 Peak memory: each side alone in a fresh process, by what its resident set grows after imports and
 input. Contexts: the same of PosLens's sums over eight texts over those of one.
 
-Exit status 1 if results disagree or a bar is missed. `--quick` stops at 1,024 positions.
+Exit status 1 if results disagree or a bar is missed. `--quick` stops at 1,024 positions
+of two layers.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from _common import Row, child, compared, in_turn, main, peak_growth
 from poslens.attention import TERMS, LogitParts, Split, term_sums
 
 LAYERS, HEADS, WIDTH = 12, 12, 64
 SHORT, LONG = 1024, 4096
-RUNS = (SHORT, LAYERS, 3), (LONG, 1, 3)  # positions, layers, repeats
+RUNS = (SHORT, LAYERS, 3), (LONG, 1, 2)  # positions, layers, repeats
+QUICK_RUNS = ((SHORT, 2, 1),)
 FEW, MANY = 1, 8  # contexts
-PAUSE = 0.3  # seconds
 TOLERANCE = 1e-6
 TIME_BARS = {SHORT: 0.33, LONG: 0.1}
 MEMORY_BAR = 0.1
@@ -130,23 +122,11 @@ SIDES: dict[str, Side] = {
 PEERS = {"torch": "", "float32": ", PyTorch in float32", "buffer": ", one head at a time"}
 
 
-def timed(run: Callable[[], Shares]) -> float:
-    """Return the seconds of one run, after a pause."""
-    time.sleep(PAUSE)
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def time_all(length: int, layers: int, causal: bool, repeats: int) -> dict[str, float]:
     """Time all sides in this process, alternating."""
     parts = model(length, layers, causal)
     found = {name: side(parts) for name, side in SIDES.items()}  # the warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
-    for _ in range(repeats):
-        for name, side in SIDES.items():
-            seconds[name].append(timed(partial(side, parts)))
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+    median = in_turn({name: partial(side, parts) for name, side in SIDES.items()}, repeats)
     # NumPy's maximum, unlike Python's, lets a NaN through: it must not pass for agreement.
     apart = [np.abs(found["poslens"] - found[peer]).max() for peer in ("torch", "buffer")]
     return {**median, "disagreement": float(np.max(apart))}
@@ -158,125 +138,69 @@ def write_input(causal: bool, path: str) -> None:
     np.save(path, np.array([*parts.queries.parts, *parts.keys.parts]))
 
 
-def peak_growth(side: str, causal: bool, path: str) -> float:
+def peak_of(side: str, causal: bool, path: str) -> float:
     """Return how far one run raises this process's peak resident set, in MB.
 
     The input is read from a file, so that nothing larger than it has been in memory before.
     """
     parts = np.load(path)
     layer = LogitParts(Split(*parts[:3]), Split(*parts[3:]), causal=causal)
-    before = peak()
-    SIDES[side]([layer])
-    return peak() - before
+    return peak_growth(lambda: SIDES[side]([layer]))
 
 
 def peak_of_contexts(contexts: int) -> float:
     """Return the same of sums over the first of several texts."""
     texts = [layer(SHORT, True, [at], same=False) for at in range(MANY)]
-    before = peak()
-    reduce(add, (term_sums(parts) for parts in texts[:contexts]))
-    return peak() - before
+    return peak_growth(lambda: reduce(add, (term_sums(parts) for parts in texts[:contexts])))
 
 
-def peak() -> float:
-    """Return this process's peak resident set, in MB."""
-    scale = 1e6 if platform.system() == "Darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-TASKS: dict[str, Callable[..., Any]] = {
-    "time": lambda length, layers, causal, repeats: time_all(
-        int(length), int(layers), causal == "True", int(repeats)
-    ),
-    "input": lambda causal, path: write_input(causal == "True", path),
-    "memory": lambda side, causal, path: peak_growth(side, causal == "True", path),
-    "contexts": lambda contexts: peak_of_contexts(int(contexts)),
-}
-
-
-def child(task: str, *arguments: object) -> Any:
-    """Run one of `TASKS` in a fresh process, and return what it printed.
-
-    This process stays small: a child's peak resident set starts from its parent's.
-    """
-    command = [sys.executable, __file__, "--child", task, *map(str, arguments)]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-
-
-Row = tuple[str, str, str, float, float | None]
-
-
-def report(rows: list[Row]) -> bool:
-    """Print one line a figure; return whether every bar is met."""
-    print(f"{'':52} {'PosLens':>8} {'PyTorch':>8} {'figure':>8} {'bar':>6}")
-    met = True
-    for what, ours, theirs, figure, bar in rows:
-        good = bar is None or figure <= bar
-        met &= good
-        shown = "" if bar is None else f"{bar:.3g}"
-        verdict = "" if good else "  MISSED"
-        print(f"{what:52} {ours:>8} {theirs:>8} {figure:>8.3g} {shown:>6}{verdict}")
-    return met
-
-
-def measured(causal: bool, quick: bool) -> list[Row]:
+def of_kind(causal: bool, quick: bool) -> list[Row]:
     """Return every figure for one kind of rows, beside its bar."""
     kind = "causal" if causal else "bidirectional"
-    rows: list[Row] = []
+    found: list[Row] = []
 
-    def compare(what: str, unit: str, found: dict[str, float], bar: float) -> None:
-        ours, digits = found["poslens"], 3 if unit == "s" else 0
+    def beside_all(what: str, unit: str, sides: dict[str, float], bar: float) -> None:
+        ours, digits = sides["poslens"], 3 if unit == "s" else 0
         for peer, label in PEERS.items():
-            shown = (f"{value:.{digits}f} {unit}" for value in (ours, found[peer]))
             its_bar = bar if peer == "torch" else None
-            rows.append((f"{kind}, {what}{label}", *shown, ours / found[peer], its_bar))
+            what_here = f"{kind}, {what}{label}"
+            found.append(compared(what_here, ours, sides[peer], unit, its_bar, digits))
 
-    for length, layers, repeats in RUNS[:1] if quick else RUNS:
-        found = child("time", length, layers, causal, repeats)
-        compare(f"{length:,}, {layers} layers, time", "s", found, TIME_BARS[length])
-        rows.append((f"{kind}, {length:,}, disagreement", "", "", found["disagreement"], TOLERANCE))
+    for length, layers, repeats in QUICK_RUNS if quick else RUNS:
+        took = child(__file__, "time", length, layers, causal, repeats)
+        beside_all(f"{length:,}, {layers} layers, time", "s", took, TIME_BARS[length])
+        label = f"{kind}, {length:,}, disagreement"
+        found.append(Row(label, "", "", took["disagreement"], TOLERANCE))
     if quick:
-        return rows
+        return found
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "layer.npy"))
-        child("input", causal, path)
-        peaks = {side: child("memory", side, causal, path) for side in SIDES}
-    compare(f"{LONG:,}, memory", "MB", peaks, MEMORY_BAR)
-    return rows
+        child(__file__, "input", causal, path)
+        peaks = {side: child(__file__, "memory", side, causal, path) for side in SIDES}
+    beside_all(f"{LONG:,}, memory", "MB", peaks, MEMORY_BAR)
+    return found
 
 
 def contexts() -> Row:
     """Return the figure for several texts, beside its bar."""
-    few, many = (child("contexts", count) for count in (FEW, MANY))
+    few, many = (child(__file__, "contexts", count) for count in (FEW, MANY))
     label = f"causal, {SHORT:,}, memory of {MANY} contexts over {FEW}"
-    return label, f"{many:.0f} MB", "", many / few, CONTEXT_BAR
+    return Row(label, f"{many:.0f} MB", "", many / few, CONTEXT_BAR)
 
 
-def main() -> None:
-    """Measure everything, print the table, and leave with its verdict."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="stop at 1,024 positions")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        task, *rest = arguments.child
-        print(json.dumps(TASKS[task](*rest)))
-        return
+def rows(quick: bool) -> list[Row]:
+    """Return every figure, beside its bar."""
+    return [*(row for causal in (True, False) for row in of_kind(causal, quick)), contexts()]
 
-    rows = [row for causal in (True, False) for row in measured(causal, arguments.quick)]
-    rows.append(contexts())
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"NumPy {np.__version__}, PyTorch {torch.__version__}")  # fmt: skip
-    met = report(rows)
-    if arguments.json:
-        figures = [
-            dict(zip(("what", "poslens", "torch", "figure", "bar"), row, strict=True))
-            for row in rows
-        ]
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    sys.exit(not met)
 
+TASKS = {"time": time_all, "input": write_input, "memory": peak_of, "contexts": peak_of_contexts}
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__ or "",
+        rows,
+        TASKS,
+        peer="PyTorch",
+        quick="stop at 1,024 positions",
+        libraries=("numpy", "torch"),
+    )

@@ -9,9 +9,10 @@ takes their sums vectorised, diagonals through a strided view. From the sums on,
 the closed-form fit: what is compared is the way to the sums. The same peer with one head at a time
 in one buffer, which caches like better, is shown beside it without a bar.
 
-Compute time: all sides in turn in one process after a warm-up each, with a pause between them in
-which idle BLAS threads go to sleep; medians are compared, and results must agree to 1e-6 of each
-measure's largest value. Peak memory: each side alone in a fresh process; what its resident set
+Compute time: all sides in turn in one process after a warm-up each, several runs in a row, with a
+pause before the first in which idle BLAS threads go to sleep; medians of the others are compared,
+and those of the first are shown beside them. Results must agree to 1e-6 of each measure's largest
+value. Peak memory: each side alone in a fresh process; what its resident set
 grows by after imports and input. Growth: PosLens at 16,384 positions over itself at 4,096, in
 turn.
 
@@ -20,30 +21,22 @@ Exit status 1 if results disagree or a bar is missed. `--quick` stops at 1,024 p
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from _common import Row, bursts_in_turn, child, compared, in_turn, main, peak_growth
 from poslens.attention import KernelMeasures, factored_kernel
 from poslens.attention.kernel import measures_of_sums
 from poslens.attention.sums import KernelSums, sums_at_offsets
 
 HEADS, WIDTH = 12, 64
 SHORT, LONG, LONGEST = 1024, 4096, 16_384
-PAUSE = 0.3  # seconds
 TOLERANCE = 1e-6
+BURST = 6
 TIME_BARS = {SHORT: 0.33, LONG: 0.1}
 MEMORY_BAR, GROWTH_BAR = 0.1, 5.0
 
@@ -151,142 +144,80 @@ def disagreement(ours: Results, theirs: Results) -> float:
     return float(np.max(found))
 
 
-def timed(run: Callable[[], Results]) -> float:
-    """Return the seconds of one run, after a pause."""
-    time.sleep(PAUSE)
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def time_both(length: int, causal: bool, repeats: int) -> dict[str, float]:
-    """Time both sides in this process, alternating."""
+def time_both(length: int, causal: bool, rounds: int) -> dict[str, dict[str, float] | float]:
+    """Time all sides in this process, in turn."""
     queries, keys = layer(length)
     found = {name: side(queries, keys, causal) for name, side in SIDES.items()}  # the warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
-    for _ in range(repeats):
-        for name, side in SIDES.items():
-            seconds[name].append(timed(lambda side=side: side(queries, keys, causal)))
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+    works = {name: partial(side, queries, keys, causal) for name, side in SIDES.items()}
     theirs = (found["matrices"], found["buffer"])
-    return {**median, "disagreement": max(disagreement(found["poslens"], one) for one in theirs)}
+    apart = [disagreement(found["poslens"], one) for one in theirs]
+    first, later = bursts_in_turn(works, rounds, BURST)
+    return {"first": first, "later": later, "disagreement": max(apart)}
 
 
 def time_growth(causal: bool, repeats: int) -> dict[str, float]:
     """Return PosLens's median seconds at `LONG` and `LONGEST` positions, in turn."""
-    inputs = {length: layer(length) for length in (LONG, LONGEST)}
-    seconds: dict[int, list[float]] = {length: [] for length in inputs}
-    for _ in range(repeats + 1):
-        for length, (queries, keys) in inputs.items():
-            seconds[length].append(timed(lambda q=queries, k=keys: poslens_side(q, k, causal)))
-    return {str(length): statistics.median(values[1:]) for length, values in seconds.items()}
+    works = {
+        str(length): partial(poslens_side, *layer(length), causal) for length in (LONG, LONGEST)
+    }
+    return in_turn(works, repeats, skip=1)
 
 
-def peak_growth(side: str, causal: bool, path: str) -> float:
+def write_input(path: str) -> None:
+    """Write a layer's queries and keys to a file."""
+    np.save(path, np.array(layer(LONG)))
+
+
+def peak_of(side: str, causal: bool, path: str) -> float:
     """Return how far one run raises this process's peak resident set, in MB.
 
     The input is read from a file, so that nothing larger than it has been in memory before.
     """
     queries, keys = np.load(path)
-    before = _peak()
-    SIDES[side](queries, keys, causal)
-    return _peak() - before
+    return peak_growth(partial(SIDES[side], queries, keys, causal))
 
 
-def _peak() -> float:
-    scale = 1e6 if platform.system() == "Darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-TASKS: dict[str, Callable[..., Any]] = {
-    "time": lambda length, causal, repeats: time_both(int(length), causal == "True", int(repeats)),
-    "growth": lambda causal, repeats: time_growth(causal == "True", int(repeats)),
-    "input": lambda path: np.save(path, np.array(layer(LONG))),
-    "memory": lambda side, causal, path: peak_growth(side, causal == "True", path),
-}
-
-
-def child(task: str, *arguments: object) -> Any:
-    """Run one of `TASKS` in a fresh process, and return what it printed.
-
-    This process stays small: a child's peak resident set starts from its parent's.
-    """
-    command = [sys.executable, __file__, "--child", task, *map(str, arguments)]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-
-
-Row = tuple[str, str, str, float, float | None]
-
-
-def report(rows: list[Row]) -> bool:
-    """Print one line a figure; return whether every bar is met."""
-    print(f"{'':48} {'PosLens':>8} {'matrices':>8} {'figure':>8} {'bar':>6}")
-    met = True
-    for what, ours, theirs, figure, bar in rows:
-        good = bar is None or figure <= bar
-        met &= good
-        shown = "" if bar is None else f"{bar:.3g}"
-        verdict = "" if good else "  MISSED"
-        print(f"{what:48} {ours:>8} {theirs:>8} {figure:>8.3g} {shown:>6}{verdict}")
-    return met
-
-
-def measured(causal: bool, quick: bool) -> list[Row]:
+def of_kind(causal: bool, quick: bool) -> list[Row]:
     """Return every figure for one kind of kernel, beside its bar."""
     kind = "causal" if causal else "bidirectional"
-    rows: list[Row] = []
+    found: list[Row] = []
 
-    def compare(what: str, unit: str, found: dict[str, float], bar: float) -> None:
-        ours, digits = found["poslens"], 3 if unit == "s" else 0
+    def beside_both(what: str, unit: str, sides: dict[str, float], bar: float | None) -> None:
+        ours, digits = sides["poslens"], 3 if unit == "s" else 0
         for label, peer, its_bar in (
             ("", "matrices", bar),
             (", one head at a time", "buffer", None),
         ):
-            shown = (f"{value:.{digits}f} {unit}" for value in (ours, found[peer]))
-            rows.append((f"{kind}, {what}{label}", *shown, ours / found[peer], its_bar))
+            what_here = f"{kind}, {what}{label}"
+            found.append(compared(what_here, ours, sides[peer], unit, its_bar, digits))
 
     for length in (SHORT,) if quick else (SHORT, LONG):
-        found = child("time", length, causal, 11 if length == SHORT else 5)
-        compare(f"{length:,}, time", "s", found, TIME_BARS[length])
-        rows.append((f"{kind}, {length:,}, disagreement", "", "", found["disagreement"], TOLERANCE))
+        rounds = 5 if length == SHORT and not quick else 2
+        took = child(__file__, "time", length, causal, rounds)
+        beside_both(f"{length:,}, time", "s", took["later"], TIME_BARS[length])
+        beside_both(f"{length:,}, time after a pause", "s", took["first"], None)
+        label = f"{kind}, {length:,}, disagreement"
+        found.append(Row(label, "", "", took["disagreement"], TOLERANCE))
     if quick:
-        return rows
+        return found
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "layer.npy"))
-        child("input", path)
-        peaks = {side: child("memory", side, causal, path) for side in SIDES}
-    compare(f"{LONG:,}, memory", "MB", peaks, MEMORY_BAR)
-    grown = child("growth", causal, 9)
+        child(__file__, "input", path)
+        peaks = {side: child(__file__, "memory", side, causal, path) for side in SIDES}
+    beside_both(f"{LONG:,}, memory", "MB", peaks, MEMORY_BAR)
+    grown = child(__file__, "growth", causal, 9)
     short, long = grown[str(LONG)], grown[str(LONGEST)]
     label = f"{kind}, growth from {LONG:,} to {LONGEST:,}"
-    rows.append((label, f"{long:.3f} s", "", long / short, GROWTH_BAR))
-    return rows
+    found.append(Row(label, f"{long:.3f} s", "", long / short, GROWTH_BAR))
+    return found
 
 
-def main() -> None:
-    """Measure everything, print the table, and leave with its verdict."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="stop at 1,024 positions")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        task, *rest = arguments.child
-        print(json.dumps(TASKS[task](*rest)))
-        return
+def rows(quick: bool) -> list[Row]:
+    """Return every figure, beside its bar."""
+    return [row for causal in (True, False) for row in of_kind(causal, quick)]
 
-    rows = [row for causal in (True, False) for row in measured(causal, arguments.quick)]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"NumPy {np.__version__}")  # fmt: skip
-    met = report(rows)
-    if arguments.json:
-        figures = [
-            dict(zip(("what", "poslens", "matrices", "figure", "bar"), row, strict=True))
-            for row in rows
-        ]
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    sys.exit(not met)
 
+TASKS = {"time": time_both, "growth": time_growth, "input": write_input, "memory": peak_of}
 
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", rows, TASKS, peer="matrices", quick="stop at 1,024 positions")

@@ -8,34 +8,26 @@ dropout and the same fused AdamW, with GPT-2's default activation; with the exac
 it is shown beside it without a bar. The lab's own steps are those of `Training`, the drawing of the
 batch included; the peer's batch is given.
 
-Time: all sides in turn in one process after two warm-up steps each, and of one side the median.
+Time: all sides in turn in one process after a warm-up of one or two steps each, and of one
+side the median.
 Memory: each side alone in a fresh process, what its peak resident set grows by in three steps
-after imports. Exit status 1 if a bar is missed. `--quick` stops after the small size.
+after imports. Exit status 1 if a bar is missed. `--quick` takes the time of
+learned positions at the small size alone.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 
+from _common import Row, child, in_turn, main, peak_growth
 from poslens.lab import SCHEMES, Decoder, Recipe, Shape, Split, Training, python_help, scheme
 
 SMALL = Shape(layers=4, heads=4, width=128, context=512)
 LARGER = Shape(layers=6, heads=6, width=384, context=512)
-BATCH, REPEATS = 8, {SMALL: 15, LARGER: 5}
+BATCH, REPEATS, WARM_UP = 8, {SMALL: 15, LARGER: 2}, {SMALL: 2, LARGER: 1}
 GPT2_BAR, SCHEME_BAR, MEMORY_BAR = 1.2, 0.8, 1.3
 PEERS = {"GPT-2": "gelu_new", "GPT-2, exact GELU": "gelu"}
 
@@ -82,106 +74,75 @@ def made(side: str, shape: Shape) -> Step:
     return gpt2_step(PEERS[side], shape) if side in PEERS else lab_step(side, shape)
 
 
-def times(shape: Shape) -> dict[str, float]:
-    """Return the median seconds of a step of every side, taken in turn."""
-    steps = {side: made(side, shape) for side in (*PEERS, *SCHEMES)}
-    seconds: dict[str, list[float]] = {side: [] for side in steps}
-    for _ in range(REPEATS[shape] + 2):
-        for side, step in steps.items():
-            begun = time.perf_counter()
+def times(shape: Shape, names: tuple[str, ...], repeats: int) -> dict[str, float]:
+    """Return the median seconds of a step of the peers and some schemes, taken in turn."""
+    steps = {side: made(side, shape) for side in (*PEERS, *names)}
+    return in_turn(steps, repeats, skip=WARM_UP[shape], pause=0)
+
+
+def peak_of(side: str) -> float:
+    """Return by how much three steps of the small size raise this process's peak, in MB."""
+
+    def three_steps() -> Step:
+        step = made(side, SMALL)
+        for _ in range(3):
             step()
-            seconds[side].append(time.perf_counter() - begun)
-    return {side: statistics.median(values[2:]) for side, values in seconds.items()}
+        return step
+
+    return peak_growth(three_steps)
 
 
-def peak_growth(side: str, shape: Shape) -> float:
-    """Return by how much three steps raise this process's peak resident set, in MB."""
-    before = _peak()
-    step = made(side, shape)
-    for _ in range(3):
-        step()
-    return _peak() - before
-
-
-def _peak() -> float:
-    scale = 1e6 if platform.system() == "Darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def child(side: str) -> float:
-    """Return `peak_growth` of the small size in a fresh process."""
-    command = [sys.executable, __file__, "--child", side]
-    return float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-
-
-Row = tuple[str, float, str, float, float | None, bool]  # the last: whether the bar is a ceiling
-
-
-def measured(shape: Shape) -> list[Row]:
-    """Return a row for each ratio of one size."""
-    found = times(shape)
+def of_size(shape: Shape, names: tuple[str, ...], repeats: int) -> list[Row]:
+    """Return a row for each ratio of speeds at one size."""
+    took = times(shape, names, repeats)
     tokens = BATCH * shape.context
-    size = f"{shape.layers} × {shape.width}"
-    rows: list[Row] = []
-    for peer, bar in zip(PEERS, (GPT2_BAR, None), strict=True):
-        ratio = found[peer] / found["learned"]
-        rows.append((f"{size}, learned, over {peer}", tokens / found["learned"], "tokens/s",
-                     ratio, bar, False))  # fmt: skip
-    for name in SCHEMES:
-        if name != "learned":
-            rows.append((f"{size}, {name}, over learned", tokens / found[name], "tokens/s",
-                         found["learned"] / found[name], SCHEME_BAR, False))  # fmt: skip
-    return rows
-
-
-def memory() -> list[Row]:
-    """Return a row for each scheme's peak memory at the small size."""
-    peaks = {side: child(side) for side in (*PEERS, *SCHEMES)}
+    pairs = [("learned", peer, bar) for peer, bar in zip(PEERS, (GPT2_BAR, None), strict=True)]
+    pairs += [(name, "learned", SCHEME_BAR) for name in names if name != "learned"]
     return [
-        (f"memory, {name}, over {other}", peaks[name], "MB", peaks[name] / peaks[other], bar, True)
-        for name, other, bar in (
-            ("learned", "GPT-2", MEMORY_BAR),
-            *((name, "learned", MEMORY_BAR) for name in SCHEMES if name != "learned"),
+        Row(
+            f"{shape.layers} × {shape.width}, {name}, over {other}",
+            *(f"{tokens / took[side]:,.0f} tokens/s" for side in (name, other)),
+            took[other] / took[name],
+            bar,
+            at_least=True,
         )
+        for name, other, bar in pairs
     ]
 
 
-def report(rows: list[Row]) -> bool:
-    """Print one line a figure; return whether every bar is met."""
-    met = True
-    for what, ours, unit, ratio, bar, ceiling in rows:
-        good = bar is None or (ratio <= bar if ceiling else ratio >= bar)
-        met &= good
-        shown = "" if bar is None else f"{'≤' if ceiling else '≥'} {bar}"
-        print(f"{what:44} {ours:>9,.0f} {unit:8} {ratio:>6.2f} {shown:>6}"
-              + ("" if good else "  MISSED"))  # fmt: skip
-    return met
+def memory(names: tuple[str, ...]) -> list[Row]:
+    """Return a row for each scheme's peak memory at the small size."""
+    peaks = {side: child(__file__, "memory", side) for side in dict.fromkeys(("GPT-2", *names))}
+    pairs = [(name, "GPT-2" if name == "learned" else "learned") for name in names]
+    return [
+        Row(
+            f"memory, {name}, over {other}",
+            *(f"{peaks[side]:,.0f} MB" for side in (name, other)),
+            peaks[name] / peaks[other],
+            MEMORY_BAR,
+        )
+        for name, other in pairs
+    ]
 
 
-def main() -> None:
-    """Measure everything, print the table, and leave with its verdict."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="stop after the small size")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        print(peak_growth(arguments.child, SMALL))
-        return
+def rows(quick: bool) -> list[Row]:
+    """Return every figure, beside its bar."""
+    if quick:
+        return of_size(SMALL, ("learned",), 1)
+    names = ("learned", *(name for name in SCHEMES if name != "learned"))
+    return memory(names) + [
+        row for shape in (SMALL, LARGER) for row in of_size(shape, names, REPEATS[shape])
+    ]
 
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, transformers {transformers.__version__}")  # fmt: skip
-    rows = memory()  # first: a child's peak resident set starts from its parent's
-    rows += measured(SMALL)
-    if not arguments.quick:
-        rows += measured(LARGER)
-    met = report(rows)
-    if arguments.json:
-        keys = ("what", "poslens", "unit", "ratio", "bar", "ceiling")
-        figures: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in rows]
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    sys.exit(not met)
 
+TASKS = {"memory": peak_of}
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__ or "",
+        rows,
+        TASKS,
+        peer="beside it",
+        quick="the time of learned positions at the small size alone",
+        libraries=("torch", "transformers"),
+    )

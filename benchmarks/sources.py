@@ -1,6 +1,6 @@
 """What it costs to have a position table: bytes, requests, seconds and memory, each with its bar.
 
-    python benchmarks/sources.py [--json FILE]
+    python benchmarks/sources.py [--quick] [--json FILE]
 
 A checkpoint with the names and shapes of GPT-2 small (548 MB, random) is written to a temporary
 folder.
@@ -15,26 +15,23 @@ its weights are in memory once they have been read, and the bars are for that; w
 return is printed without a bar. Header: opening a file of 100,000 tensors, beside safetensors'
 own reader.
 
-Exit status 1 if a table is wrong or a bar is missed.
+Exit status 1 if a table is wrong or a bar is missed. `--quick` leaves the models on disk out.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+
+from _common import Row, child, main, measured
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "hub"))
@@ -46,8 +43,6 @@ SMALL = Shape()
 MANY = 100_000  # tensors
 WEIGHTS = "model.safetensors"
 RUNS = 5
-
-Row = tuple[str, str, str, float, float | None]  # what, both sides, the figure, its bar
 
 
 def poslens_disk(folder: str) -> Callable[[], Any]:
@@ -105,24 +100,6 @@ TIMED: dict[str, Callable[[str], Callable[[], Any]]] = {
 }
 
 
-def measured(work: Callable[[], Any]) -> dict[str, float]:
-    """Return the seconds of one call, and by how many MB it raises the peak resident set."""
-    _forget_peak()
-    before, start = _peak(), time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - start
-    after = _peak()
-    del result  # until here, so that its memory counts
-    return {"seconds": seconds, "megabytes": after - before}
-
-
-def _forget_peak() -> None:
-    """Let the peak be what is resident now, where Linux offers that; imports may have had more."""
-    reset = Path("/proc/self/clear_refs")
-    if reset.exists():
-        reset.write_text("5")
-
-
 def _forget_pages(path: Path) -> None:
     """Drop a file from the page cache, where the system offers that."""
     if hasattr(os, "posix_fadvise"):
@@ -131,40 +108,20 @@ def _forget_pages(path: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _peak() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss is never below what the parent had when it forked
-        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    scale = 1e6 if platform.system() == "Darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def fetched(source: str, tokens: str) -> dict[str, Any]:
+def fetched(source: str, tokens: bool) -> dict[str, Any]:
     """Return what a table from a source is."""
     import poslens
 
-    table = poslens.load_table(source, tokens=tokens == "tokens")
+    table = poslens.load_table(source, tokens=tokens)
     token_sum = None if table.tokens is None else float(table.tokens.sum(dtype=np.float64))
     return {"sha256": table.source.sha256, "tokens": token_sum}
-
-
-def child(*arguments: str, **environment: str) -> Any:
-    """Run one measurement of this file in a fresh process, and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", *arguments],
-        stdout=subprocess.PIPE,
-        check=True,
-        env={**os.environ, **environment},
-    )
-    return json.loads(done.stdout)
 
 
 def remote(folder: Path) -> list[Row]:
     """Measure what a hub model and a plain address cost, with and without the token table."""
     rows: list[Row] = []
     opening = len(SMALL.header())
-    for tokens, names in (("tokens", (POSITIONS, TOKENS, SCALES)), ("", (POSITIONS, SCALES))):
+    for tokens, names in ((True, (POSITIONS, TOKENS, SCALES)), (False, (POSITIONS, SCALES))):
         local = fetched(str(folder), tokens)
         needed = opening + SMALL.nbytes(*names)
         for route in ("hub", "url"):
@@ -174,15 +131,21 @@ def remote(folder: Path) -> list[Row]:
                     server.publish(f"gpt2/{file}", folder / file)
                 source = "gpt2" if route == "hub" else f"{server.cdn}/files/gpt2/{WEIGHTS}"
                 found = child(
-                    "fetched", source, tokens, HF_ENDPOINT=server.hub, HF_HOME=home, HF_TOKEN=""
+                    __file__,
+                    "fetched",
+                    source,
+                    tokens,
+                    HF_ENDPOINT=server.hub,
+                    HF_HOME=home,
+                    HF_TOKEN="",
                 )
                 if found != local:
                     raise ValueError(f"{source} gives {found}, the folder {local}")
                 sent, requests = server.sent(), len(server.requests)
             label = f"{route}, {'with tokens' if tokens else 'table alone'}"
             shown = f"{sent / 1e6:.2f} MB", f"{needed / 1e6:.2f} MB"
-            rows.append((f"{label}: bytes", *shown, sent / needed, 1.02))
-            rows.append((f"{label}: requests", str(requests), "", requests, 6))
+            rows.append(Row(f"{label}: bytes", *shown, sent / needed, 1.02))
+            rows.append(Row(f"{label}: requests", str(requests), "", requests, 6))
     return rows
 
 
@@ -196,11 +159,11 @@ def disk(folder: Path) -> list[Row]:
         units = (("time", "seconds", "s"), ("memory", "megabytes", "MB"))
         for (word, key, unit), bar in zip(units, bars, strict=True):
             shown = f"{ours[key]:.3g} {unit}", f"{theirs[key]:.3g} {unit}"
-            rows.append((f"disk, model {what}: {word}", *shown, ours[key] / theirs[key], bar))
+            rows.append(Row(f"disk, model {what}: {word}", *shown, ours[key] / theirs[key], bar))
     return rows
 
 
-def header(folder: Path) -> list[Row]:
+def header(folder: Path, runs: int) -> list[Row]:
     """Measure the opening of a file with very many tensors."""
     path = folder / "many.safetensors"
     records = {
@@ -213,63 +176,39 @@ def header(folder: Path) -> list[Row]:
     }
     text = json.dumps(records).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4 * MANY))
-    ours, theirs = medians(("poslens-header", "safetensors-header"), path, path)
+    ours, theirs = medians(("poslens-header", "safetensors-header"), path, path, runs)
     shown = f"{ours['seconds']:.2f} s", f"{theirs['seconds']:.2f} s"
-    return [(f"header of {MANY:,} tensors, seconds", *shown, ours["seconds"], 1.0)]
+    return [Row(f"header of {MANY:,} tensors, seconds", *shown, ours["seconds"], 1.0)]
 
 
-def medians(sides: tuple[str, ...], read: Path, path: Path) -> list[dict[str, float]]:
+def medians(
+    sides: tuple[str, ...], read: Path, path: Path, runs: int = RUNS
+) -> list[dict[str, float]]:
     """Return each side's medians over fresh processes, alternating; ``read`` is not in memory."""
-    runs: list[list[dict[str, float]]] = [[] for _ in sides]
-    for _ in range(RUNS):
-        for side, found in zip(sides, runs, strict=True):
+    every: list[list[dict[str, float]]] = [[] for _ in sides]
+    for _ in range(runs):
+        for side, found in zip(sides, every, strict=True):
             _forget_pages(read)
-            found.append(child(side, str(path)))
-    return [
-        {key: statistics.median(run[key] for run in found) for key in found[0]} for found in runs
-    ]
+            found.append(child(__file__, side, str(path)))
+    return [{key: median(run[key] for run in found) for key in found[0]} for found in every]
 
 
-def report(rows: list[Row]) -> bool:
-    """Print one line a figure; return whether every bar is met."""
-    print(f"{'':34} {'PosLens':>10} {'beside it':>10} {'figure':>8} {'bar':>8}")
-    met = True
-    for what, ours, theirs, figure, bar in rows:
-        good = bar is None or figure <= bar
-        met &= good
-        verdict = "" if good else "  MISSED"
-        limit = "none" if bar is None else f"{bar:.3g}"
-        print(f"{what:34} {ours:>10} {theirs:>10} {figure:>8.3g} {limit:>8}{verdict}")
-    return met
-
-
-def main() -> None:
-    """Measure everything, print the table, and leave with its verdict."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        what, path, *rest = arguments.child
-        result = fetched(path, *rest) if what == "fetched" else measured(TIMED[what](path))
-        print(json.dumps(result))
-        return
-
+def rows(quick: bool) -> list[Row]:
+    """Return every figure, beside its bar."""
     with tempfile.TemporaryDirectory() as name:
         folder = write_gpt2(Path(name, "gpt2"), SMALL, filled=True)
         size = (folder / WEIGHTS).stat().st_size
-        rows = [*remote(folder), *disk(folder), *header(Path(name))]
-    print(f"{size / 1e6:.0f} MB checkpoint; {platform.machine()}, {os.cpu_count()} cores, "
-          f"Python {platform.python_version()}, NumPy {np.__version__}")  # fmt: skip
-    met = report(rows)
-    if arguments.json:
-        figures = [
-            dict(zip(("what", "poslens", "beside", "figure", "bar"), row, strict=True))
-            for row in rows
-        ]
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    sys.exit(not met)
+        print(f"{size / 1e6:.0f} MB checkpoint")
+        if quick:
+            return [*remote(folder), *header(Path(name), 1)]
+        return [*remote(folder), *disk(folder), *header(Path(name), RUNS)]
 
+
+def _task(side: str) -> Callable[[str], dict[str, float]]:
+    return lambda path: measured(TIMED[side](path))
+
+
+TASKS: dict[str, Callable[..., Any]] = {"fetched": fetched, **{one: _task(one) for one in TIMED}}
 
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", rows, TASKS, peer="beside it", quick="leave the models on disk out")

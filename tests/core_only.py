@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 EXTRAS = ("torch", "transformers", "sklearn", "safetensors", "matplotlib", "pytest")
 LAZY = ("numpy", "scipy", "xarray", "plotly", "rich", "typer")
@@ -39,6 +40,8 @@ def main() -> None:
     if demo.claim("attention.four_terms").verdict.value != "supported":
         sys.exit("the demo model cannot be read with a text")
 
+    acts(poslens)
+
     from typer.testing import CliRunner
 
     from poslens.cli import app
@@ -47,6 +50,20 @@ def main() -> None:
     if result.exit_code != 0 or "sinusoid.many_frequencies" not in result.output:
         sys.exit(f"the command line fails with the core alone: {result.output}")
     print("the core installs, imports and works alone")
+
+
+def acts(poslens: Any) -> None:
+    """Compress and extend without a text, and write what was made."""
+    from poslens.edit.written import write_compressed, write_extended
+
+    with tempfile.TemporaryDirectory() as folder:
+        smaller = poslens.compress("demo", rank=9)
+        write_compressed(smaller, Path(folder, "smaller"))
+        longer = poslens.extend("demo", 1023, method="linear")
+        write_extended(longer, Path(folder, "longer"))
+        lengths = [poslens.load_table(Path(folder, name)).length for name in ("smaller", "longer")]
+    if lengths != [512, 1023]:
+        sys.exit(f"edited checkpoints have tables of {lengths} positions")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,6 @@ def in_a_child() -> None:
     os._exit(0 if list(in_threads([lambda: 1] * 4)) == [1] * 4 else 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     assert list(in_threads([lambda: 1] * 4)) == [1] * 4

@@ -41,7 +41,14 @@ def test_the_claims_shown_are_the_claims_printed(minilm: Path) -> None:
 
 
 def test_every_option_shown_exists() -> None:
-    commands = (["analyze"], ["compare"], ["lab", "run"], ["lab", "report"])
+    commands = (
+        ["analyze"],
+        ["compare"],
+        ["compress"],
+        ["extend"],
+        ["lab", "run"],
+        ["lab", "report"],
+    )
     help_text = "".join(CliRunner().invoke(app, [*one, "--help"]).stdout for one in commands)
     shown = set(re.findall(r"(--[a-z]+)", README))
     assert len(shown) >= 12

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from poslens._version import __version__
 
 if TYPE_CHECKING:
-    from poslens import claims, encodings, errors, geometry, lab, nulls
+    from poslens import claims, edit, encodings, errors, geometry, lab, nulls
     from poslens.analysis import analyze
     from poslens.checkpoints import Description, PositionTable, describe, load_table
     from poslens.claims import Claim, Verdict
     from poslens.comparison import Comparison, compare
+    from poslens.edit.compress import compress
+    from poslens.edit.extend import extend
     from poslens.errors import PosLensError
     from poslens.netcdf import open_study
     from poslens.study import Study
@@ -32,9 +34,12 @@ __all__ = [
     "analyze",
     "claims",
     "compare",
+    "compress",
     "describe",
+    "edit",
     "encodings",
     "errors",
+    "extend",
     "geometry",
     "lab",
     "load_table",
@@ -52,11 +57,13 @@ _HOMES = {
     "Verdict": "poslens.claims",
     "analyze": "poslens.analysis",
     "compare": "poslens.comparison",
+    "compress": "poslens.edit.compress",
     "describe": "poslens.checkpoints",
+    "extend": "poslens.edit.extend",
     "load_table": "poslens.checkpoints",
     "open_study": "poslens.netcdf",
 }
-_ROOMS = {"claims", "encodings", "errors", "geometry", "lab", "nulls"}
+_ROOMS = {"claims", "edit", "encodings", "errors", "geometry", "lab", "nulls"}
 
 
 def __getattr__(name: str) -> Any:

@@ -41,6 +41,7 @@ PART = "part"  # what a hidden state is the sum of: position, context, the rest
 CONTEXT = "context"  # c: texts of the same length that a model reads
 
 Rows: TypeAlias = Float[np.ndarray, "position dim"]
+NewRows: TypeAlias = Float[np.ndarray, "new_position dim"]  # of a longer table
 TokenRows: TypeAlias = Float[np.ndarray, "token dim"]
 PerPosition: TypeAlias = Float[np.ndarray, "position"]
 PerStep: TypeAlias = Float[np.ndarray, "step"]  # one for each p_{t+s} - p_t

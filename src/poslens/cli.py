@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poslens._version import __version__
-from poslens.command_line import errors_on_one_line, progress_bar
+from poslens.command_line import (
+    Debug,
+    FullDownload,
+    Html,
+    Json,
+    Seed,
+    errors_on_one_line,
+    progress_bar,
+    show,
+)
+from poslens.edit import commands as edit
 from poslens.errors import SettingError, quoted
+from poslens.files import check_outputs
 from poslens.lab.commands import lab
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from poslens.comparison import Comparison
     from poslens.study import Study
 
@@ -29,25 +38,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(lab)
 
 View = Annotated[str, typer.Option(help="raw, or effective: with the first LayerNorm folded in.")]
 SomeRows = Annotated[
     str | None, typer.Option("--rows", metavar="START:STOP", help="Only these positions.")
 ]
 Nulls = Annotated[int, typer.Option(help="Null tables drawn for each null model.")]
-Seed = Annotated[int, typer.Option(help="Of every random draw.")]
-FullDownload = Annotated[
-    bool,
-    typer.Option(
-        "--allow-full-download", help="Fetch a remote file whole if it cannot be read in part."
-    ),
-]
-Html = Annotated[str | None, typer.Option(help="Write the report to this file.")]
-Json = Annotated[
-    str | None, typer.Option(help="Write the record to this file; - for standard output.")
-]
-Debug = Annotated[bool, typer.Option(help="Show a traceback on an error.")]
 
 
 def _version(wanted: bool) -> bool:
@@ -111,7 +107,7 @@ def analyze(
 ) -> None:
     """Measure what a model does with positions, and test what is claimed of it."""
     with errors_on_one_line(debug=debug):
-        _check_outputs(html, json, save)
+        check_outputs(html, json, save)
         settings = _settings(view, rows, nulls, seed, allow_full_download)
         settings["bars"] = dict(_parsed_bar(each) for each in bar or [])
         settings |= {"text": text, "contexts": contexts, "length": length, "layers": layers}
@@ -126,7 +122,7 @@ def analyze(
             return
         from poslens.report.terminal import claims_table
 
-        _print(claims_table(study))
+        show(claims_table(study))
 
 
 @app.command()
@@ -155,7 +151,7 @@ def compare(
 ) -> None:
     """Analyse several sources and show them side by side."""
     with errors_on_one_line(debug=debug):
-        _check_outputs(html, json)
+        check_outputs(html, json)
         settings = _settings(view, rows, nulls, seed, allow_full_download)
         with progress_bar() as progress:
             from poslens.comparison import compare as run
@@ -165,15 +161,12 @@ def compare(
             return
         from poslens.report.side_by_side import side_by_side
 
-        _print(side_by_side(found.studies, found.labels))
+        show(side_by_side(found.studies, found.labels))
 
 
-def _check_outputs(html: str | None, json: str | None, save: str | None = None) -> None:
-    from poslens.files import check_writable
-
-    for path in (html, None if json == "-" else json, save):
-        if path is not None:
-            check_writable(path)
+app.command()(edit.compress)
+app.command()(edit.extend)
+app.add_typer(lab)
 
 
 def _settings(
@@ -198,12 +191,6 @@ def _wrote_json_alone(found: Study | Comparison, html: str | None, json: str | N
     if json is not None:
         found.to_json(json)
     return False
-
-
-def _print(shown: RenderableType) -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=False, highlight=False).print(shown, highlight=False)
 
 
 def _parsed_rows(text: str) -> tuple[int | None, int | None]:

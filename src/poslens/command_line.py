@@ -1,14 +1,31 @@
-"""What every command does alike: errors on one line, and progress on a terminal."""
+"""What commands have alike: options, errors on one line, progress and tables on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from poslens.errors import PosLensError, quoted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Seed = Annotated[int, typer.Option(help="Of every random draw.")]
+FullDownload = Annotated[
+    bool,
+    typer.Option(
+        "--allow-full-download", help="Fetch a remote file whole if it cannot be read in part."
+    ),
+]
+Html = Annotated[str | None, typer.Option(help="Write the report to this file.")]
+Json = Annotated[
+    str | None, typer.Option(help="Write the record to this file; - for standard output.")
+]
+Debug = Annotated[bool, typer.Option(help="Show a traceback on an error.")]
 
 
 @contextmanager
@@ -68,3 +85,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
             bars.update(task, description=what, completed=done, total=total)
 
         yield advance
+
+
+def show(table: RenderableType) -> None:
+    """Print what was found, in the width of the terminal."""
+    from rich.console import Console
+
+    Console(soft_wrap=False, highlight=False).print(table, highlight=False)

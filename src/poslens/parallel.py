@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import scipy.linalg  # noqa: F401  (its BLAS must be loaded before it can be limited)
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
-Untaken = deque[tuple[Callable[[], T], "Future[T]"]]
+Untaken = deque[Any]  # of pairs (task, its result); a checker of types must not look inside
 
 _MOST_WORKERS = 8  # each holds a few copies of a table
 
@@ -29,7 +29,7 @@ def in_threads(tasks: Sequence[Callable[[], T]]) -> Iterator[T]:
     of the number of cores.
     """
     results: list[Future[T]] = [Future() for _ in tasks]
-    untaken: Untaken[T] = deque(zip(tasks, results, strict=True))
+    untaken: Untaken = deque(zip(tasks, results, strict=True))
     with _libraries().limit(limits=1, user_api="blas"):
         helpers = [_pool().submit(_take_all, untaken) for _ in range(_workers() - 1)]
         try:
@@ -42,7 +42,7 @@ def in_threads(tasks: Sequence[Callable[[], T]]) -> Iterator[T]:
             wait([helper for helper in helpers if not helper.cancel()])
 
 
-def _take(untaken: Untaken[T]) -> bool:
+def _take(untaken: Untaken) -> bool:
     """Run the next task, if there is one; say whether there was."""
     try:
         task, result = untaken.popleft()
@@ -55,7 +55,7 @@ def _take(untaken: Untaken[T]) -> bool:
     return True
 
 
-def _take_all(untaken: Untaken[T]) -> None:
+def _take_all(untaken: Untaken) -> None:
     while _take(untaken):
         pass
 

@@ -311,11 +311,12 @@ def _found_record(study: Study | LayerStudy) -> dict[str, Any]:
     return {
         "measures": {k: v for k, v in study.measures.items() if k not in PROFILES},
         "profiles": {k: v for k, v in study.measures.items() if k in PROFILES},
-        "claims": [_claim_record(claim) for claim in study.claims],
+        "claims": [claim_record(claim) for claim in study.claims],
     }
 
 
-def _claim_record(claim: Claim) -> dict[str, Any]:
+def claim_record(claim: Claim) -> dict[str, Any]:
+    """Return a claim as JSON values."""
     record = asdict(claim)
     del record["statement"]
     return record

@@ -15,12 +15,12 @@ from jaxtyping import Float
 
 from poslens.attention.additive import relative_share
 from poslens.attention.factored import (
-    HeadSums,
-    causal_head_sums,
     cross_correlation,
     factored_sums,
     gathered,
+    sums_in_dtype,
 )
+from poslens.attention.sums import KernelSums
 from poslens.attention.validate import check_heads
 from poslens.axes import HeadRows, Keys, Queries
 from poslens.errors import UndefinedMeasureError
@@ -38,14 +38,14 @@ class _Head:
     square_energy: float  # within rows, over the bidirectional square
     scale: float
 
-    def sums(self, order: np.ndarray, *, causal: bool) -> HeadSums:
-        queries, keys = self.queries[order], self.keys[order]
+    def sums(self, order: np.ndarray, *, causal: bool) -> KernelSums:
+        queries, keys = self.queries[None, order], self.keys[None, order]
         if causal:
-            return causal_head_sums(queries, keys)
-        diagonals = cross_correlation(
-            queries, keys, np.zeros(keys.shape[1], keys.dtype), lags=order.size - 1
-        )
-        return HeadSums(self.square_energy, diagonals, np.zeros(order.size), self.scale)
+            return sums_in_dtype(queries, keys, causal=True)
+        means = np.zeros((1, keys.shape[2]), keys.dtype)
+        diagonals = cross_correlation(queries, keys, means, lags=order.size - 1)
+        energy, scale = np.array([self.square_energy]), np.array([self.scale])
+        return KernelSums(False, energy, diagonals, np.zeros((1, order.size)), scale)
 
 
 def permuted_shares(

@@ -17,10 +17,13 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from poslens.attention.energy import GROUP, groups, running_means
+from poslens.attention.energy import groups, running_means
 from poslens.axes import HeadRows
 
 _BLOCK = 64  # rows whose triangle of logits is formed: the usual d_k balances the costs
+# Blocks in one NumPy call: below about half a millisecond, threads wait for the interpreter more
+# than they compute.
+_GROUP = 8
 
 PartRows: TypeAlias = Float[np.ndarray, "part position d_head"]
 
@@ -70,11 +73,11 @@ def over_all(queries: HeadRows, keys: KeyParts) -> Weighted:
     """Yield the keys weighted by rows that may attend to every position."""
     parts, length, dim = keys.shape
     scatter = np.zeros((parts, dim, dim))
-    for start, blocks, size in groups(length, _BLOCK):
+    for start, blocks, size in groups(length, _BLOCK, _GROUP):
         X = keys.about_means(slice(start, start + blocks * size))
         scatter += X.sum(axis=0).T @ X
-    seen = np.empty((parts, min(length, GROUP * _BLOCK), dim))
-    for start, blocks, size in groups(length, _BLOCK):
+    seen = np.empty((parts, min(length, _GROUP * _BLOCK), dim))
+    for start, blocks, size in groups(length, _BLOCK, _GROUP):
         here = slice(start, start + blocks * size)
         yield here, np.matmul(queries[here], scatter, out=seen[:, : blocks * size])
 
@@ -82,7 +85,7 @@ def over_all(queries: HeadRows, keys: KeyParts) -> Weighted:
 def over_earlier(queries: HeadRows, keys: KeyParts) -> Weighted:
     """Yield the keys weighted by rows t that may attend to s ≤ t."""
     parts, length, dim = keys.shape
-    blocks, size = min(GROUP, max(length // _BLOCK, 1)), min(_BLOCK, length)
+    blocks, size = min(_GROUP, max(length // _BLOCK, 1)), min(_BLOCK, length)
     # Made once: fresh memory is mapped in page by page, and threads wait on one another for that.
     rows = np.empty((parts, blocks * size, dim))
     centred = np.empty((parts, blocks, size + 1, dim))
@@ -94,7 +97,7 @@ def over_earlier(queries: HeadRows, keys: KeyParts) -> Weighted:
     lower = np.tri(size)
     # Of the earlier keys; the first block takes its own.
     mean = keys.about_means(slice(0, size)).mean(axis=1)
-    for start, blocks, size in groups(length, _BLOCK):
+    for start, blocks, size in groups(length, _BLOCK, _GROUP):
         here = slice(start, start + blocks * size)
         Q = queries[here].reshape(blocks, size, dim)
         K = keys.about_means(here, out=rows[:, : blocks * size]).reshape(parts, blocks, size, dim)

@@ -42,6 +42,9 @@ class ByteSource(ABC):
     def prefetch(self, spans: Iterable[Span]) -> None:  # noqa: B027 - a disk has nothing to do
         """Fetch the ranges that will be read next, together, where that is faster."""
 
+    def release(self, start: int, stop: int) -> None:  # noqa: B027 - a disk holds nothing
+        """Let go of what is held of the bytes ``start`` … ``stop`` - 1: they are not read again."""
+
 
 class LocalFile(ByteSource):
     """A regular file on this machine, which must stay as it was when it was opened.

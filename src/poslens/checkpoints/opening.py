@@ -62,6 +62,9 @@ class Checkpoint:
     beside
         Opens a file next to the weights, such as ``tokenizer.json``; asked of a server, like
         every other file, only when it is called.
+    folder
+        Where the weights lie on this machine, which for a hub source is a snapshot in
+        huggingface_hub's cache; None where they do not.
     """
 
     tensors: Tensors
@@ -70,6 +73,7 @@ class Checkpoint:
     tensor: str | None = None
     revision: str | None = None
     beside: Beside = field(default=nothing_beside, repr=False, compare=False)
+    folder: Path | None = None
 
 
 def open_source(named: Located | Address | HubModel, uri: str, access: Access) -> Checkpoint:
@@ -103,7 +107,8 @@ def open_located(named: Located, uri: str, revision: str | None = None) -> Check
     except OSError as error:  # a folder that may not be entered
         raise unreadable(named.path, error) from error
     folder = named.path if named.path.is_dir() else named.path.parent
-    return Checkpoint(tensors, config, uri, named.tensor, revision, partial(_file_in, folder))
+    beside = partial(_file_in, folder)
+    return Checkpoint(tensors, config, uri, named.tensor, revision, beside, folder)
 
 
 def _open_path(path: Path, *, tensor_named: bool) -> tuple[Tensors, Config | None]:

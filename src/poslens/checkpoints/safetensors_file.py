@@ -136,10 +136,19 @@ class Header(Mapping[str, Placed]):
             self._starts = member_starts(text)
         except ValueError as error:
             _damaged(shown, expected, quoted(error))
+        self._metadata: tuple[int, int] | None = None
         metadata = self._starts.pop(METADATA, None)
-        if metadata is not None and not STRINGS_OR_NULL.match(text, metadata):
-            _damaged(shown, f"an object of strings as {METADATA}", "something else")
+        if metadata is not None:
+            strings = STRINGS_OR_NULL.match(text, metadata)
+            if strings is None:
+                _damaged(shown, f"an object of strings as {METADATA}", "something else")
+            self._metadata = strings.span()
         self._require_cover(file_size)
+
+    @property
+    def metadata(self) -> bytes | None:
+        """The JSON of the strings beside the tensors, as it stands there; None without it."""
+        return None if self._metadata is None else self._text[slice(*self._metadata)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._starts)
@@ -247,6 +256,13 @@ def _damaged(shown: str, expected: str, got: str) -> NoReturn:
 class SafetensorsFile(Tensors):
     """A safetensors file: opening reads its header, `read` one tensor's bytes.
 
+    Attributes
+    ----------
+    source
+        The file.
+    placed
+        Where the bytes of each tensor are, by name.
+
     Raises
     ------
     SourceError
@@ -258,20 +274,20 @@ class SafetensorsFile(Tensors):
         first = source.read(0, min(LENGTH_BYTES, source.size))
         length = header_length(bytes(first), source.size, self.shown)
         text = source.read(LENGTH_BYTES, LENGTH_BYTES + length)
-        self._placed = Header(bytes(text), source.size, self.shown)
+        self.placed = Header(bytes(text), source.size, self.shown)
         self.opening_bytes = LENGTH_BYTES + length
 
     def names(self) -> Iterable[str]:
         """Return the names of all tensors, in the header's order."""
-        return self._placed.keys()
+        return self.placed.keys()
 
     def entry(self, name: str) -> Entry:
         """Return what the header says about a tensor."""
-        return self._placed[name].entry
+        return self.placed[name].entry
 
     def prefetch(self, names: Iterable[str]) -> None:
         """Fetch the byte ranges of several tensors together."""
-        wanted = [self._placed[name] for name in names]
+        wanted = [self.placed[name] for name in names]
         self.source.prefetch((one.start, one.stop) for one in wanted if one.entry.floating)
 
     def read(self, name: str) -> StoredTensor:
@@ -284,7 +300,7 @@ class SafetensorsFile(Tensors):
         SourceError
             If its bytes cannot be had, such as from a file that has become shorter.
         """
-        tensor = self._placed[name]
+        tensor = self.placed[name]
         require_readable(tensor.entry, self.shown)
         return StoredTensor(tensor.entry, self.source.read(tensor.start, tensor.stop))
 
@@ -298,7 +314,7 @@ class SafetensorsFile(Tensors):
         SourceError
             If its bytes cannot be had.
         """
-        tensor = self._placed[name]
+        tensor = self.placed[name]
         if not isinstance(self.source, LocalFile) or rows.size == 0:
             return super().read_rows(name, rows)
         require_readable(tensor.entry, self.shown)

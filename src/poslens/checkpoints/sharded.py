@@ -36,6 +36,23 @@ class Sharded(Tensors):
         """Return the names of all files, each once, sorted."""
         return sorted(set(self._weight_map.values()))
 
+    def file_of(self, name: str) -> str:
+        """Return the name of the file that holds a tensor."""
+        return self._weight_map[name]
+
+    def shard(self, file_name: str) -> Tensors:
+        """Return one of `files`, opened.
+
+        Raises
+        ------
+        SourceError
+            If it is damaged.
+        """
+        if file_name not in self._shards:
+            self._shards[file_name] = self._open_shard(file_name)
+            self.opening_bytes += self._shards[file_name].opening_bytes
+        return self._shards[file_name]
+
     def names(self) -> Iterable[str]:
         """Return the names of all tensors, in the index's order."""
         return self._weight_map.keys()
@@ -90,10 +107,7 @@ class Sharded(Tensors):
 
     def _shard_of(self, name: str) -> Tensors:
         file_name = self._weight_map[name]
-        if file_name not in self._shards:
-            self._shards[file_name] = self._open_shard(file_name)
-            self.opening_bytes += self._shards[file_name].opening_bytes
-        shard = self._shards[file_name]
+        shard = self.shard(file_name)
         if name not in shard.names():
             expected = f"tensor {quoted(name)} in {quoted(file_name)}"
             raise unfit(self.shown, expected, "a file without it")

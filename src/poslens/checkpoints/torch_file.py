@@ -70,9 +70,29 @@ class TorchFile(Tensors):
         SourceError
             If its bytes cannot be had, or the file contradicts itself about them.
         """
+        require_readable(self._entries[name], self.shown)
+        return self.stored(name)
+
+    def stored(self, name: str) -> StoredTensor:
+        """Read one tensor of any dtype, as far as it is one of strides.
+
+        Raises
+        ------
+        TableError
+            If it is another kind, such as a sparse one, or its elements are far more than the
+            file has.
+        SourceError
+            If its bytes cannot be had, or the file contradicts itself about them.
+        """
         entry = self._entries[name]
-        require_readable(entry, self.shown)
-        tensor = self._strided[name]
+        tensor = self._strided.get(name)
+        if tensor is None:
+            raise TableError(
+                f"cannot use tensor {quoted(name)} of {self.shown}",
+                expected="a dense tensor",
+                got=entry.dtype,
+                remedy="save it as a dense one",
+            )
         size = math.prod(tensor.shape) * tensor.width
         if size > max(tensor.storage.nbytes, BLOCK):
             raise TableError(

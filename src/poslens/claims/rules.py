@@ -64,7 +64,7 @@ class Rule:
     relation, bar
         The value supports the statement where it is ``<=`` or ``>=`` the bar.
     needs
-        What the statement needs more than one model; such a rule has neither measure nor bar.
+        What the statement needs beyond one table; such a rule has neither measure nor bar.
     of_table
         Whether the statement is about an added table.
     reading
@@ -445,6 +445,6 @@ RULES: tuple[Rule, ...] = (
         "memory.compressible",
         "9",
         "The structure saves memory",
-        needs="needs the model's loss with a compressed table",
+        needs="needs the model's loss with a compressed table: poslens compress SOURCE --text FILE",
     ),
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from poslens.axes import Rows
 from poslens.checkpoints import PositionTable
 from poslens.claims.claim import Claim
@@ -62,6 +64,8 @@ class Compression:
         In one line, the text that was read; or why no loss is known.
     settings
         What was asked.
+    factors
+        The numbers that the chosen table is stored in, by name.
     """
 
     table: PositionTable
@@ -72,6 +76,7 @@ class Compression:
     claim: Claim
     read: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +112,18 @@ class Recommendation:
     loss
         Mean over contexts, in nats per token, of positions beyond the trained length.
     interval
-        95 %, bootstrap over contexts.
+        95 %, bootstrap over contexts; None for fewer than five contexts.
     excess
         By every other method and baseline: mean of its loss less this one's within a context,
-        and the 95 % interval of that.
+        and the 95 % interval of that; None for fewer than five contexts.
     tied
-        The methods whose interval of excess holds 0.
+        The methods whose interval of excess holds 0; all, where there is no interval.
     """
 
     method: str
     loss: float
-    interval: Interval
-    excess: Mapping[str, tuple[float, Interval]]
+    interval: Interval | None
+    excess: Mapping[str, tuple[float, Interval | None]]
     tied: tuple[str, ...]
 
 
@@ -145,6 +150,12 @@ class Extension:
         What was asked.
     rows
         The chosen longer table, shape (position, dim), float64; None for a scheme without one.
+    changes
+        What is to be written into the config of a model that rotates, by key.
+    origin
+        The opened source, which a written checkpoint takes its other tensors from.
+    part
+        Which stack, where a model has several.
     """
 
     uri: str
@@ -157,3 +168,6 @@ class Extension:
     read: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     rows: Rows | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)
+    origin: object = None
+    part: str | None = None

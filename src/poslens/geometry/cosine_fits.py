@@ -71,11 +71,24 @@ def decay(profile: PerLag) -> tuple[float, float]:
     """
     y = fitted_part(profile)
     k = np.arange(y.size, dtype=np.float64)
-    total = float(((y - y.mean()) ** 2).sum())
-    if total < y.size * 1e-24:
-        raise UndefinedMeasureError("the cosine is the same at every lag: no decay to fit")
+    total = require_decay(profile)
     rate = _decay_rate(y, k)
     return rate, 1.0 - _rss(y, _exponential(k, rate)) / total
+
+
+def require_decay(profile: PerLag) -> float:
+    """Return the sum of squares of the fitted part of a profile about its mean.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If it is rounding: the profile does not vary.
+    """
+    y = fitted_part(profile)
+    total = float(((y - y.mean()) ** 2).sum())
+    if total < y.size * _SAME:
+        raise UndefinedMeasureError("the cosine is the same at every lag: no decay to fit")
+    return total
 
 
 def exponential_measures(profile: PerLag) -> Mapping[str, float | None]:
@@ -237,7 +250,11 @@ def _damped_grid(y: PerFitLag, k: np.ndarray) -> tuple[float, float]:
 
 
 def _polish(residual: Curve, start: tuple[float, float]) -> tuple[float, float, float]:
-    """Least squares from a start; returns the error, α and ω."""
+    """Least squares from a start; returns the error, α and ω.
+
+    The search stays 1e-10 off its bounds, at which the slowest decays end, so that the start may
+    be better than what is found.
+    """
     upper = (50.0, math.pi)
     origin = [
         min(max(value, 1e-16), top * (1 - 1e-12)) for value, top in zip(start, upper, strict=True)
@@ -251,7 +268,11 @@ def _polish(residual: Curve, start: tuple[float, float]) -> tuple[float, float, 
         ftol=1e-15,
         gtol=1e-15,
     )
-    return 2 * float(found.cost), float(found.x[0]), float(found.x[1])
+    started = residual(np.array(start))
+    return min(
+        (2 * float(found.cost), float(found.x[0]), float(found.x[1])),
+        (float(started @ started), *start),
+    )
 
 
 def _fit_linear(y: PerFitLag, k: np.ndarray) -> tuple[dict[str, float], np.ndarray]:

@@ -68,6 +68,27 @@ def linear_r2(rows: Rows, shift: int) -> tuple[float, int]:
     return _r2(held_out[1], left[:, :rank] @ right[:rank]), rank
 
 
+def shift_operator(rows: Rows, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return A and B, shapes (dim, rank) and (rank, dim), such that p_{i+k} ≈ p_i A B.
+
+    The map that `linear_r2` scores, of the rank that it chooses, but fitted on all pairs: none
+    is held out from a map that is used and not judged.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If the pairs among which the rank is chosen do not vary, as where there is only one.
+    """
+    select, choose = _pairs(rows, shift, (0, 1)), _pairs(rows, shift, (2,))
+    if choose[0].shape[0] < 2:
+        raise UndefinedMeasureError(
+            f"{rows.shape[0]} rows are too few to fit a shift by {shift} and to choose its rank"
+        )
+    rank = _best_rank(*select, *choose)
+    left, right = _truncated(rows[:-shift], rows[shift:], np.eye(rows.shape[1]))
+    return left[:, :rank], right[:rank]
+
+
 def rotation_measures(rows: Rows) -> Mapping[str, dict[str, float | int | None]]:
     """Return ``shift.rotation_r2`` by shift as text; None where held-out targets do not vary.
 

@@ -145,7 +145,7 @@ def _add_cosine(found: TableMeasures, rows: Rows) -> None:
 
 
 def _fits(found: TableMeasures, profile: Callable[[], PerLag]) -> list[Fit]:
-    profile()  # raises the reason where there is no profile
+    cosine_fits.require_decay(profile())
     return found.fits
 
 

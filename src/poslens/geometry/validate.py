@@ -9,9 +9,11 @@ from poslens.errors import TableError, UndefinedMeasureError
 
 MIN_LENGTH = 3  # a second difference needs three rows
 
-# A vector that is the difference of others counts as zero below this share of the longest row:
+# A vector that is the difference of others counts as zero below this share of the longest of them:
 # float64 leaves about 1e-16 of it behind, times a few roundings.
 CANCELLATION = 1e-13
+
+_FAR = 1e4  # ‖mean‖² ÷ ‖p_t - mean‖² from which a mean is taken twice
 
 # Squares and fourth powers of entries beyond these leave float64.
 LARGEST, SMALLEST = 1e60, 1e-60
@@ -94,7 +96,13 @@ def unit_rows(rows: Rows) -> Rows:
 
 def centered(rows: Rows) -> Rows:
     """Return C, the rows with their column mean removed."""
-    return np.asarray(rows - rows.mean(axis=0))
+    mean = rows.mean(axis=0)
+    C = np.asarray(rows - mean)
+    # A mean is rounded in proportion to its own size, which counts where rows differ little.
+    some = C[:: -(-C.shape[0] // 16)]
+    if mean @ mean > _FAR * np.einsum("td,td->t", some, some).max():
+        C -= C.mean(axis=0)
+    return C
 
 
 def inverse_centered_norms(C: Rows, rows: Rows) -> PerPosition:
@@ -122,8 +130,9 @@ def require_lengths(lengths: PerStep, rows: Rows, stride: int) -> None:
     UndefinedMeasureError
         If one does: it has no direction. The message names the rows t.
     """
+    norms = np.sqrt(np.einsum("td,td->t", rows, rows))
     _require(
-        lengths > CANCELLATION * _longest(rows),
+        lengths > CANCELLATION * np.maximum(norms[:-stride], norms[stride:]),
         f"the direction of a difference at stride {stride} is undefined",
         f"equal to the row {stride} further on",
     )

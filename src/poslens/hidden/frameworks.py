@@ -24,7 +24,7 @@ def require_frameworks(*besides: str) -> None:
     missing = [name for name in wanted if not importlib.util.find_spec(name)]
     if missing:
         raise SettingError(
-            "hidden states need a model that runs",
+            "there is nothing that could run a model",
             expected=" and ".join(wanted),
             got=f"no {' and no '.join(missing)}",
             remedy=f'pip install "poslens[torch{",gguf" if "gguf" in besides else ""}]"',

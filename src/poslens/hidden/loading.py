@@ -38,39 +38,103 @@ def loaded(source: Any) -> Any:
     """
     if not isinstance(source, str | os.PathLike):
         return source
-    shown = quoted(os.fspath(source))
-    name, options = _named(source, shown)
-    if "gguf_file" in options:
-        require_frameworks("gguf", "accelerate")
+    model, missing = loaded_as("AutoModel", source, attention="eager")
+    require_whole(missing, source)
+    return model
+
+
+def loaded_as(
+    auto: str, source: str | os.PathLike[str], attention: str | None = None
+) -> tuple[Any, list[str]]:
+    """Return the model that a string or path names, and which weights its files do not hold.
+
+    Weights that are tied to others are held where these are. A pooler reads the last hidden
+    state, and is in none: it may be missing.
+
+    Parameters
+    ----------
+    auto
+        The class of transformers that loads it, such as ``"AutoModelForMaskedLM"``.
+    source
+        A folder, a model on the hub, or a GGUF file.
+    attention
+        The implementation of attention; None for transformers' own choice.
+
+    Raises
+    ------
+    SourceError
+        If it names no model, or transformers cannot load it.
+    SettingError
+        If what transformers reads GGUF files with is not installed.
+    """
     import transformers
 
-    try:
-        with _quiet():
-            model, found = transformers.AutoModel.from_pretrained(
-                name,
-                dtype="float32",
-                attn_implementation="eager",
-                trust_remote_code=False,
-                output_loading_info=True,
-                **options,
-            )
-    except Exception as error:  # of any kind: the hub's, a container's, a config's
-        raise SourceError(
-            f"transformers cannot load {shown}",
-            expected="a model that AutoModel.from_pretrained loads without code of its own",
-            got=quoted(f"{type(error).__name__}: {error}"),
-            remedy="load it yourself and pass the model",
-        ) from error
-    # A pooler reads the last hidden state, and is in none.
-    missing = [key for key in found["missing_keys"] if "pooler" not in key]
+    model, found = _from_pretrained(
+        getattr(transformers, auto),
+        source,
+        dtype="float32",
+        output_loading_info=True,
+        **({} if attention is None else {"attn_implementation": attention}),
+    )
+    return model, [key for key in found["missing_keys"] if "pooler" not in key]
+
+
+def config_of(source: str | os.PathLike[str]) -> Any:
+    """Return the config of the model that a string or path names, as transformers has it.
+
+    Raises
+    ------
+    SourceError, SettingError
+        As `loaded_as`.
+    """
+    import transformers
+
+    return _from_pretrained(transformers.AutoConfig, source)
+
+
+def require_whole(missing: list[str], source: str | os.PathLike[str]) -> None:
+    """Require that no weights are missing.
+
+    Raises
+    ------
+    SourceError
+        If some are.
+    """
     if missing:
         raise SourceError(
-            f"{shown} does not hold the whole model",
+            f"{quoted(os.fspath(source))} does not hold the whole model",
             expected="all weights, for what is absent is drawn at random",
             got="none for " + listed(quoted(key) for key in sorted(missing)),
             remedy="restore the checkpoint, or load it yourself and pass the model",
         )
-    return model
+
+
+def _from_pretrained(auto: Any, source: str | os.PathLike[str], **asked: Any) -> Any:
+    shown = quoted(os.fspath(source))
+    name, options = _named(source, shown)
+    if "gguf_file" in options:
+        require_frameworks("gguf", "accelerate")
+    try:
+        with quiet():
+            return auto.from_pretrained(name, trust_remote_code=False, **asked, **options)
+    except Exception as error:  # of any kind: the hub's, a container's, a config's
+        raise SourceError(
+            f"transformers cannot load {shown}",
+            expected=f"a model that {auto.__name__}.from_pretrained loads without code of its own",
+            got=quoted(f"{type(error).__name__}: {error}"),
+            remedy="load it yourself and pass the model",
+        ) from error
+
+
+def names_gguf(source: str | os.PathLike[str]) -> bool:
+    """Whether a string or path names a GGUF file, or a folder with one alone.
+
+    Raises
+    ------
+    SourceError
+        If it names no model.
+    """
+    return "gguf_file" in _named(source, quoted(os.fspath(source)))[1]
 
 
 def tokenizer_in(source: Any) -> Tokenizer:
@@ -89,7 +153,7 @@ def tokenizer_in(source: Any) -> Tokenizer:
     import transformers
 
     try:
-        with _quiet():
+        with quiet():
             found = transformers.AutoTokenizer.from_pretrained(
                 name, trust_remote_code=False, **options
             )
@@ -139,7 +203,7 @@ def _weights(file: str | None, shown: str) -> dict[str, str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers, and the bars that it draws past its own switch, from writing."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -42,13 +42,13 @@ class TextModel:
     def __init__(self, model: Any, part: str | None) -> None:
         opened = open_object(model)
         if opened is None:
-            raise _not_a_model(model)
+            raise not_a_model(model)
         self.checkpoint: Checkpoint = opened
         base = model.base_model
-        self.part, self._stack, self._encoder = _chosen(base, part)
+        self.part, self._stack, self._encoder = chosen_stack(base, part)
         self._accepts = frozenset(inspect.signature(self._stack.forward).parameters)
-        self._first_position = _first_position(self._stack)
-        self._vocabulary = _vocabulary(self._stack, opened.uri)
+        self._first_position = first_position(self._stack)
+        self._vocabulary = vocabulary_of(self._stack, opened.uri)
 
     def check(self, tokens: Tokens) -> None:
         """Require contexts from which the model's hidden states can be split.
@@ -179,8 +179,8 @@ def text_model(source: Any, part: str | None = None) -> Iterator[TextModel]:
     """
     require_frameworks()
     model = loaded(source)
-    if not _is_pretrained(model):
-        raise _not_a_model(model)
+    if not is_pretrained(model):
+        raise not_a_model(model)
     text = TextModel(model, part)
     with _reading(model):
         yield text
@@ -189,40 +189,57 @@ def text_model(source: Any, part: str | None = None) -> Iterator[TextModel]:
 @contextmanager
 def _reading(model: Any) -> Iterator[None]:
     """Make a model one that drops nothing out and shows its logits, for a while."""
-    training = {module: module.training for module in model.modules()}
     # Not by set_attn_implementation, which refuses models such as Falcon that have one attention
     # for all implementations.
-    configs = {id(one.config): one.config for one in training if _is_pretrained(one)}
+    configs = {id(one.config): one.config for one in model.modules() if is_pretrained(one)}
     before = [(config, config._attn_implementation) for config in configs.values()]
     try:
         for config in configs.values():
             config._attn_implementation = "eager"
-        model.eval()
-        yield
+        with evaluating(model):
+            yield
     finally:
         for config, implementation in before:
             config._attn_implementation = implementation
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Make a model one that drops nothing out, for a while."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
         for module, was in training.items():
             module.training = was
 
 
-def _is_pretrained(model: object) -> bool:
+def is_pretrained(model: object) -> bool:
+    """Whether it is a model of transformers."""
     import transformers
 
     return isinstance(model, transformers.PreTrainedModel)
 
 
-def _not_a_model(model: object) -> SourceError:
+def not_a_model(model: object, problem: str = "cannot follow hidden states") -> SourceError:
+    """Return the error that says what a model is."""
     return SourceError(
-        "cannot follow hidden states",
+        problem,
         expected="a model of transformers, its folder, its name on the hub, or a GGUF file",
         got=type(model).__name__,
         remedy="load it with AutoModel.from_pretrained, or measure its weights alone",
     )
 
 
-def _chosen(base: Any, part: str | None) -> tuple[str | None, Any, Any]:
-    """Return a part's name, its stack of layers, and the encoder that its stack reads."""
+def chosen_stack(base: Any, part: str | None) -> tuple[str | None, Any, Any]:
+    """Return a part's name, its stack of layers, and the encoder that its stack reads.
+
+    Raises
+    ------
+    SourceError
+        If there is no such part.
+    """
     if hasattr(base, "encoder") and hasattr(base, "decoder"):
         stacks = {"encoder": base.encoder, "decoder": base.decoder}
         readers = {"decoder": base.encoder}
@@ -241,8 +258,14 @@ def _chosen(base: Any, part: str | None) -> tuple[str | None, Any, Any]:
     return (None, base, None) if chosen is None else (chosen, stacks[chosen], readers.get(chosen))
 
 
-def _vocabulary(stack: Any, uri: str) -> int:
-    """Return how many tokens a stack knows, which is then one that is there and reads text."""
+def vocabulary_of(stack: Any, uri: str) -> int:
+    """Return how many tokens a stack knows, which is then one that is there and reads text.
+
+    Raises
+    ------
+    SourceError
+        If it reads none, or its weights are not there.
+    """
     try:
         size = getattr(stack.get_input_embeddings(), "num_embeddings", None)
     except (AttributeError, NotImplementedError):
@@ -257,7 +280,7 @@ def _vocabulary(stack: Any, uri: str) -> int:
     return int(size)
 
 
-def _first_position(stack: Any) -> int:
+def first_position(stack: Any) -> int:
     """Return the position id of the first token: RoBERTa's kin count on from that of padding.
 
     They would take a padding token in the text for padding, if they numbered positions themselves.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poslens.command_line import errors_on_one_line, progress_bar
+from poslens.command_line import Debug, errors_on_one_line, progress_bar, show
 from poslens.errors import LabError, SettingError, quoted
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ lab = typer.Typer(
     rich_markup_mode=None,
 )
 
-Debug = Annotated[bool, typer.Option(help="Show a traceback on an error.")]
 _KEPT = "what the runs have written is sound: go on with --resume"
 
 
@@ -132,11 +131,9 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _show(found: LabResults) -> None:
-    from rich.console import Console
-
     from poslens.lab.report.terminal import summary
 
-    Console(soft_wrap=False, highlight=False).print(summary(found), highlight=False)
+    show(summary(found))
 
 
 def _require_all(found: LabResults, folder: str) -> None:

@@ -75,7 +75,8 @@ def assembled(figures: Sequence[Figure], *, title: str, **parts: str) -> str:
     title
         Plain text.
     parts
-        HTML by the names in ``page.html``: facts, summary, claims, measures and provenance.
+        HTML by the names in ``page.html``: facts, summary, claims, measures and provenance. Where
+        ``claims`` is empty the page has no section of claims.
     """
     from plotly.offline import get_plotlyjs
 
@@ -87,7 +88,7 @@ def assembled(figures: Sequence[Figure], *, title: str, **parts: str) -> str:
     # A hash covers the bytes as a browser sees them, with its own line ends.
     plotly, script = (_unix(source) for source in (get_plotlyjs(), _packaged("page.js")))
     return Template(_packaged("page.html")).substitute(
-        parts,
+        parts | {"claims": _claims_section(parts["claims"])},
         script_hashes=" ".join(_hash(source) for source in (plotly, script)),
         version=escape(__version__),
         title=escape(title),
@@ -98,6 +99,10 @@ def assembled(figures: Sequence[Figure], *, title: str, **parts: str) -> str:
         plotly=plotly,
         script=script,
     )
+
+
+def _claims_section(claims: str) -> str:
+    return Template(_packaged("claims.html")).substitute(claims=claims) if claims else ""
 
 
 def _unbroken(text: str) -> str:

@@ -157,9 +157,14 @@ def table_title(study: Study) -> str:
 
 
 def short_name(study: Study) -> str:
-    """Return the source's name for a heading: of a path or URL, the last two parts."""
-    parts = [part for part in re.split(r"[/\\]+", visible(study.source.uri)) if part]
-    return "/".join(parts[-2:]) if len(parts) > 2 else visible(study.source.uri)
+    """Return the source's name for a heading, as `short_uri` has it."""
+    return short_uri(study.source.uri)
+
+
+def short_uri(uri: str) -> str:
+    """Return a source's name for a heading: of a path or URL, the last two parts."""
+    parts = [part for part in re.split(r"[/\\]+", visible(uri)) if part]
+    return "/".join(parts[-2:]) if len(parts) > 2 else visible(uri)
 
 
 def table_facts(study: Study) -> list[str]:

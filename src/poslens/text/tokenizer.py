@@ -102,6 +102,17 @@ class Tokenizer:
             text = " " + text  # decoders drop the first space of a text
         return _printable(text) if text and "\ufffd" not in text else str(number)
 
+    def number(self, word: str) -> int | None:
+        """Return the id of the token that is written so in the vocabulary; None if there is none.
+
+        Raises
+        ------
+        SourceError
+            If the tokenizer fails.
+        """
+        with _failing_as(f"{self.shown} cannot look up a token", "its id"):
+            return self._backend.token_to_id(word)
+
     def _encoded(self, text: str, *, specials: bool) -> tokenizers.Encoding:
         with _failing_as(f"{self.shown} cannot tokenise the text", "ids for any text"):
             return self._backend.encode(text, add_special_tokens=specials)

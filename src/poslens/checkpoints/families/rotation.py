@@ -148,22 +148,41 @@ class RotaryEntry:
         SourceError
             If a value of the config has the wrong type, or contradicts another.
         """
+        found = self.read(config, tensors.pairing)
+        return [] if found is None else [found]
+
+    def read(self, config: Config, stored: Pairing | None = None) -> Rotary | None:
+        """Return the rotation that a config says; None where it turns it off or no layer has it.
+
+        Parameters
+        ----------
+        config
+            The whole config.
+        stored
+            The pairing for which the container has the rows of queries and keys; None for the
+            family's own.
+
+        Raises
+        ------
+        SourceError
+            If a value of the config has the wrong type, or contradicts another.
+        """
         if self.sections:
             config = config.section(*self.sections)
         if not self.when(config):
-            return []
+            return None
         heads = self.sizes.read(config)
         layers = self.layers(config, heads.layers)
-        return [self._record(config, tensors, heads, layers)] if layers else []
+        return self._record(config, stored, heads, layers) if layers else None
 
     def _record(
-        self, config: Config, tensors: Tensors, heads: Heads, layers: tuple[int, ...]
+        self, config: Config, stored: Pairing | None, heads: Heads, layers: tuple[int, ...]
     ) -> Rotary:
         parameters = self._parameters(config)
         pairing = self.pairing(config)
         note = self.note(config)
-        if tensors.pairing not in (None, pairing):
-            pairing = tensors.pairing
+        if stored not in (None, pairing):
+            pairing = stored
             note = "; ".join(part for part in (note, REORDERED) if part)
         return Rotary(
             base=self._base(config, parameters),

@@ -108,6 +108,10 @@ class RemoteFile(ByteSource):
             self._transfer.abandon()
             raise
 
+    def release(self, start: int, stop: int) -> None:
+        """Let go of the ranges that lie within this one; the cache keeps what it has."""
+        self._held = [one for one in self._held if one.start < start or stop < one.stop]
+
     def require_leave(self, expected: str) -> None:
         """Require leave to fetch all of the file, where nothing less will do.
 
