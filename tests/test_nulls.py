@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +179,44 @@ def test_surrogate_draws_are_the_measures_of_surrogates(length: int, dim: int) -
         assert drawn["pca.participation_ratio"][index] == pytest.approx(
             components.participation_ratio(parts.explained), rel=1e-4
         )
+
+
+@pytest.mark.parametrize(("length", "dim"), [(33, 6), (64, 14), (40, 1)])
+def test_wave_signs_keep_means_and_cosine_spectra(length: int, dim: int) -> None:
+    rows = table(length, dim)
+    drawn = nulls.wave_signs(rows, np.random.default_rng(1))
+    assert drawn.mean(axis=0) == pytest.approx(rows.mean(axis=0))
+    before, after = (np.abs(scipy.fft.dct(each, axis=0)) for each in (rows, drawn))
+    assert after == pytest.approx(before, abs=1e-9 * before.max())
+    assert not np.allclose(drawn, rows)
+
+
+@pytest.mark.parametrize(("length", "dim"), [(33, 6), (64, 14), (9, 14), (130, 40)])
+def test_wave_sign_draws_are_the_measures_of_such_tables(length: int, dim: int) -> None:
+    rows = table(length, dim)
+    drawn = null_draws.wave_signs(rows, 5, 4, ignore).values
+    few = null_draws.on_few_directions(rows, 4)
+    assert few.shape == (length, min(dim, 14))
+    for index, rng in enumerate(generators(4, 7, 5)):
+        parts = components.principal_components(nulls.wave_signs(few, rng))
+        assert drawn["pca.components80"][index] == pytest.approx(
+            components.components_for(parts.explained, 0.8)
+        )
+        assert drawn["pca.participation_ratio"][index] == pytest.approx(
+            components.participation_ratio(parts.explained)
+        )
+
+
+def test_walks_are_as_likely_as_their_wave_sign_draws() -> None:
+    """Cosines are a walk's principal waves, so signs of independent dimensions are a coin's."""
+    above = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        walk = np.cumsum(rng.standard_normal((60, 8)), axis=0)
+        own = components.principal_components(walk).explained
+        other = components.principal_components(nulls.wave_signs(walk, rng)).explained
+        above += components.participation_ratio(own) > components.participation_ratio(other)
+    assert abs(above - 150) < 4 * np.sqrt(300) / 2  # four standard errors of a fair coin
 
 
 def test_gaussian_norms_have_the_distribution_of_gaussian_rows() -> None:

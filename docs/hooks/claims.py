@@ -104,7 +104,9 @@ SHOWN: dict[str, Shown] = {
     "cosine.exponential": Shown(
         ("cosine.exp_r2",), figures.lag_profile, ("decaying", "demo", "fresh")
     ),
-    "difference.parallel": Shown(("difference.parallel",), figures.parallelism, ("line", "demo")),
+    "difference.parallel": Shown(
+        ("difference.parallel",), figures.parallelism, ("line", "fresh", "demo")
+    ),
     "trajectory.linear": Shown(("trajectory.linear_r2",), figures.line_and_helix, ("line", "demo")),
     "pca.pc1_is_position": Shown(
         ("pca.pc1_index_correlation",), figures.trajectory, ("demo", "helix")

@@ -45,6 +45,7 @@ NewRows: TypeAlias = Float[np.ndarray, "new_position dim"]  # of a longer table
 TokenRows: TypeAlias = Float[np.ndarray, "token dim"]
 PerPosition: TypeAlias = Float[np.ndarray, "position"]
 PerStep: TypeAlias = Float[np.ndarray, "step"]  # one for each p_{t+s} - p_t
+Projected: TypeAlias = Float[np.ndarray, "position direction"]  # a table on a few directions
 Pairs: TypeAlias = Float[np.ndarray, "pair dim"]  # one side of pairs (p_i, p_{i+k})
 NewPairs: TypeAlias = Float[np.ndarray, "new_pair dim"]  # pairs that a fit has not seen
 PerDim: TypeAlias = Float[np.ndarray, "dim"]

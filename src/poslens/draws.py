@@ -45,6 +45,7 @@ def all_draws(
         "random walks": null_draws.random_walk,
         "rotations of random walks": null_draws.random_walk_rotations,
         "phase-randomised tables": null_draws.surrogate,
+        "independent dimensions": null_draws.wave_signs,
         "Gaussian tables": null_draws.gaussian,
     }
     factors = kernels.factors

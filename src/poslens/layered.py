@@ -28,7 +28,7 @@ Draw = Callable[[Rows, int, int, Callable[[int], None]], NullDraws]
 NULLS: tuple[Draw, ...] = (
     null_draws.permutation,
     null_draws.random_walk,
-    null_draws.surrogate,
+    null_draws.wave_signs,
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poslens.claims.bootstrap import block_length, interval
+from poslens.claims.bootstrap import dependence, interval
 
 
 def mean_of(moments: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_intervals_cover_the_mean_of_a_dependent_series(rho: float) -> None:
 
 def test_blocks_grow_with_dependence() -> None:
     lengths = [
-        np.mean([block_length(autoregressive(rho, 1000, seed)) for seed in range(20)])
+        np.mean([dependence(autoregressive(rho, 1000, seed)).block for seed in range(20)])
         for rho in (0.0, 0.5, 0.9)
     ]
     assert lengths[0] < lengths[1] < lengths[2]
@@ -61,7 +61,7 @@ def test_blocks_grow_with_dependence() -> None:
 
 def test_block_length_of_an_alternating_series_is_small() -> None:
     series = np.tile([1.0, -1.0], 100) + 0.01 * np.random.default_rng(0).standard_normal(200)
-    assert 1 <= block_length(series) <= 67
+    assert 1 <= dependence(series).block <= 67
 
 
 @given(st.integers(1, 60), st.integers(0, 10_000), st.floats(1e-8, 1e8))
@@ -72,7 +72,7 @@ def test_an_interval_is_ordered_within_the_data_and_scales(n: int, seed: int, sc
     assert low <= high
     scaled = interval(scale * series[None], mean_of, np.random.default_rng(seed))
     assert scaled == pytest.approx((scale * low, scale * high), rel=1e-6, abs=1e-9 * scale)
-    assert 1 <= block_length(series) <= max(1, n // 3)
+    assert 1 <= dependence(series).block <= max(1, n // 3)
 
 
 def test_the_seed_decides() -> None:

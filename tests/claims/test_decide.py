@@ -123,6 +123,33 @@ def test_an_exponential_decay() -> None:
     assert found.measures["cosine.decay_rate"] == pytest.approx(-math.log(rho), rel=0.1)
 
 
+def test_a_little_noise_hides_no_parallel_steps() -> None:
+    rows = line(noise=0.07)  # 6 % of the variance: of each step, nearly all
+    found = poslens.analyze(rows)
+    assert found.measures["difference.parallel"] < -0.3
+    claim = found.claim("difference.parallel")
+    assert claim.verdict is Verdict.SUPPORTED
+    assert "less noise" in claim.note
+    assert found.claim("trajectory.small_noise").verdict is Verdict.SUPPORTED
+
+
+def test_what_any_smooth_dimensions_show_is_not_supported() -> None:
+    walk = np.cumsum(np.random.default_rng(5).standard_normal((300, 200)), axis=0)
+    found = poslens.analyze(walk)
+    for name in ("pca.few_components", "pca.low_dimensional"):
+        claim = found.claim(name)
+        assert claim.verdict is Verdict.INCONCLUSIVE, name
+        assert claim.null == "wave_signs"
+        assert claim.p_value > 0.01
+        assert "on 14 random directions" in claim.note or "would show the same" in claim.note
+
+
+def test_unrelated_rows_do_not_decay() -> None:
+    found = poslens.analyze(white())
+    assert found.measures["cosine.exp_r2"] > 0.9
+    assert found.claim("cosine.exponential").verdict is Verdict.INCONCLUSIVE
+
+
 def test_the_sinusoidal_encoding() -> None:
     found = poslens.analyze("sinusoidal:length=512,dim=768", nulls=19)
     for claim in ("many_frequencies", "linear_shift", "no_parameters"):

@@ -78,7 +78,7 @@ def attention(
     """Shares in every head, and the matrices of one; position fades from layer to layer."""
     rng = np.random.default_rng(layers + 100 * heads)
     values = np.empty((layers, heads, len(TERMS)))
-    shown = np.empty((len(TERMS), length, length), np.float32)
+    shown = np.zeros((len(TERMS), length, length), np.float32)
     for layer in range(layers):
         for head in range(heads):
             size = 2.5 * rng.uniform() * np.exp(-3.0 * layer / max(1, layers))

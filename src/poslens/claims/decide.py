@@ -21,6 +21,7 @@ _NULL_WORDS = {
     "permutation": "random order",
     "random_walk": "a random walk",
     "surrogate": "a phase-randomised table",
+    "wave_signs": "independent dimensions as smooth",
     "gaussian": "a Gaussian table",
 }
 
@@ -80,10 +81,10 @@ def decide(rule: Rule, evidence: Evidence, bar: float | None) -> Claim:
     except NotApplicableError as reason:
         return _inapplicable(rule, str(reason), limit)
     interval = rule.interval(evidence) if rule.interval else None
-    draws = evidence.draws(rule.null.null, rule.null.measure) if rule.null else np.empty(0)
-    p_value = _p_value(value, draws, rule.relation) if draws.size else None
+    draws, compared = _beside(rule.null, evidence, value)
+    p_value = _p_value(compared, draws, rule.relation) if draws.size else None
     reading = rule.reading(evidence, value)
-    beside = _beside_null(value, draws, rule.null, rule.relation)
+    beside = _beside_null(compared, draws, rule.null, rule.relation)
     return Claim(
         rule.id,
         rule.section,
@@ -96,6 +97,14 @@ def decide(rule: Rule, evidence: Evidence, bar: float | None) -> Claim:
         p_value,
         "; ".join(part for part in (reading, beside) if part),
     )
+
+
+def _beside(test: NullTest | None, evidence: Evidence, value: float) -> tuple[np.ndarray, float]:
+    """The draws, and what of the table is compared with them."""
+    if test is None:
+        return np.empty(0), value
+    draws = evidence.draws(test.null, test.measure)
+    return draws, test.value(evidence) if test.value and draws.size else value
 
 
 def verdict(
@@ -153,6 +162,8 @@ def _beside_null(value: float, draws: np.ndarray, test: NullTest | None, relatio
         return ""
     low, high = (float(q) for q in np.quantile(draws, RANGE))
     words, span = _NULL_WORDS[test.null], f"{low:.3g} … {high:.3g}"
+    if test.about:
+        span = f"{span}, this table {value:.3g} ({test.about})"
     if low <= value <= high:
         return f"{words} would show the same ({span})"
     ahead = value < low if relation == "<=" else value > high

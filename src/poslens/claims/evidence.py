@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from poslens.axes import Rows
 from poslens.claims.null_draws import NullDraws
+from poslens.geometry.difference import Denoised, denoised
 from poslens.geometry.table import TableMeasures
 
 _TABLE_ALONE = "needs the model's attention; a position table alone does not decide it"
@@ -158,6 +160,11 @@ class Evidence:
     init_std: float | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+
+    @cached_property
+    def differences(self) -> Denoised:
+        """Successive differences of ``rows`` without what noise does to them."""
+        return denoised(self.rows)
 
     def value(self, name: str) -> float:
         """Return a scalar measure.

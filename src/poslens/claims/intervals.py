@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from poslens.claims.bootstrap import interval
+from poslens.claims.bootstrap import dependence, interval
 from poslens.claims.evidence import Evidence
 from poslens.claims.trained import untrained_rows
-from poslens.geometry import cosine, difference, norms, trajectory
+from poslens.geometry import cosine, norms, trajectory
 
 Interval = tuple[float, float]
 
@@ -17,6 +17,7 @@ def norm_cv(evidence: Evidence) -> Interval:
     row = norms.row_norms(evidence.rows)
     mean, deviation = row.mean(), row.std()
     influence = (row - mean) ** 2 / (2 * max(deviation, 1e-300)) - deviation * row / mean
+    influence /= mean
 
     def cv(moments: np.ndarray) -> np.ndarray:
         variance = np.maximum(moments[:, 1] - moments[:, 0] ** 2, 0.0)
@@ -24,7 +25,10 @@ def norm_cv(evidence: Evidence) -> Interval:
 
     # The moments are taken about a scale of 1, which keeps small differences from cancelling.
     scaled = row / mean
-    return interval(np.stack([scaled, scaled**2]), cv, _rng(evidence, 10), influence)
+    low, high = interval(np.stack([scaled, scaled**2]), cv, _rng(evidence, 10), influence)
+    # The variance about the norms' own mean lacks the variance of that mean.
+    lacking = dependence(row).variance / max(deviation**2, 1e-300) if high > 0 else 0.0
+    return low, high * float(np.sqrt(1 + lacking))
 
 
 def cosine_adjacent(evidence: Evidence) -> Interval:
@@ -33,8 +37,17 @@ def cosine_adjacent(evidence: Evidence) -> Interval:
 
 
 def difference_parallel(evidence: Evidence) -> Interval:
-    """Interval of ``difference.parallel``, the mean of cos(Δ_t, Δ_{t+1})."""
-    return _of_mean(difference.cosines_of_differences(evidence.rows), evidence, 12)
+    """Interval of the cosine of successive differences without noise, a ratio of two means."""
+    found = evidence.differences
+    top, bottom = found.products, found.lengths
+    value = float(top.mean() / bottom.mean())
+    low, high = interval(
+        np.stack([top, bottom]),
+        lambda moments: _quotient(moments[:, 0], moments[:, 1]),
+        _rng(evidence, 12),
+        (top - value * bottom) / bottom.mean(),
+    )
+    return max(low, -1.0), min(high, 1.0)
 
 
 def untrained_share(evidence: Evidence) -> Interval:
@@ -44,41 +57,28 @@ def untrained_share(evidence: Evidence) -> Interval:
 
 
 def roughness(evidence: Evidence) -> Interval:
-    """Interval of ``trajectory.roughness``, a ratio of two means over positions."""
-    steps = trajectory.squared_steps(evidence.rows) / 2
-    return _of_ratio(steps, trajectory.squared_deviations(evidence.rows), evidence, 14)
+    """Interval of ``trajectory.roughness``."""
+    return _of_variance(trajectory.squared_steps(evidence.rows) / 2, evidence, 14)
 
 
 def noise_share(evidence: Evidence) -> Interval:
-    """Interval of ``trajectory.noise_share``, a ratio of two means over positions."""
-    bends = trajectory.squared_bends(evidence.rows) / 6
-    return _of_ratio(bends, trajectory.squared_deviations(evidence.rows), evidence, 15)
+    """Interval of ``trajectory.noise_share``."""
+    return _of_variance(trajectory.squared_bends(evidence.rows) / 6, evidence, 15)
 
 
 def _of_mean(series: np.ndarray, evidence: Evidence, stream: int) -> Interval:
     return interval(series[None, :], lambda moments: moments[:, 0], _rng(evidence, stream))
 
 
-def _of_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, evidence: Evidence, stream: int
-) -> Interval:
-    """Mean of the numerator ÷ mean of the denominator, resampled together.
+def _of_variance(series: np.ndarray, evidence: Evidence, stream: int) -> Interval:
+    """Mean of the series as a share of the table's variance, which is known and not resampled.
 
-    Differences are fewer than positions. The missing ones count as zero and the others for more,
-    so that the statistic on the table itself is the measure.
+    How far rows lie from their mean is where they are on the curve, and not chance: on a straight
+    line it grows from the middle to both ends, and blocks of it are no sample of anything.
     """
-    absent = denominator.size - numerator.size
-    padded = np.append(numerator, np.zeros(absent)) * (denominator.size / numerator.size)
-    # Both are taken in units of their means, which leaves no scale to overflow.
-    value = numerator.mean() / denominator.mean()
-    if value == 0:
-        return 0.0, 0.0
-    top, bottom = padded / padded.mean(), denominator / denominator.mean()
-
-    def ratio(moments: np.ndarray) -> np.ndarray:
-        return np.asarray(value * _quotient(moments[:, 0], moments[:, 1]))
-
-    return interval(np.stack([top, bottom]), ratio, _rng(evidence, stream), top - bottom)
+    variance = float(trajectory.squared_deviations(evidence.rows).mean())
+    low, high = _of_mean(series / variance, evidence, stream)
+    return low, high
 
 
 def _quotient(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -17,10 +17,10 @@ import numpy as np
 import scipy.fft
 
 from poslens import nulls
-from poslens.axes import Pairs, Rows
+from poslens.axes import Pairs, Projected, Rows
 from poslens.errors import UndefinedMeasureError
 from poslens.geometry import cosine, difference, norms, shift
-from poslens.geometry.components import number_for
+from poslens.geometry.components import components_for, number_for
 from poslens.geometry.validate import centered, unit_rows
 from poslens.parallel import in_threads
 
@@ -33,6 +33,8 @@ LEADING = 24  # components whose null spectrum is kept for the scree picture
 # Dot products of all pairs of rows are kept up to this many rows (134 MB); beyond, only those of
 # the pairs that a draw makes neighbours are computed, and only at stride 1.
 _GRAM_ROWS = 4096
+
+_DIRECTIONS = 14  # on which relations between dimensions are tested
 
 # Subspace iteration stops when the variance it holds grows by less than this share.
 _SETTLED = 1e-4
@@ -86,9 +88,12 @@ def permutation(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraw
             found["cosine.profile"] = profile
             found["cosine.adjacent"] = profile[1]
             found["cosine.monotonicity"] = _or_nan(cosine.lag_rank_correlation, profile[1:])
+            found["cosine.falling"] = _or_nan(cosine.lag_fall, profile[1:])
         parallel = np.full(len(strides), np.nan)
         for index, stride in enumerate(drawn):
-            parallel[index] = _parallel(order, stride, squares, products)
+            parallel[index], longs = _parallel(order, stride, squares, products)
+            if index == 0:
+                found["difference.long_parallel"] = np.float64(longs)
         found["difference.parallel_at"] = parallel
         found["difference.parallel"] = parallel[0]
         step = _squared_distance(order[:-1], order[1:], squares, products)
@@ -162,6 +167,40 @@ def surrogate(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws:
         }
 
     return NullDraws("surrogate", _gather(draw, draws, seed, 5, advance))
+
+
+def wave_signs(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws:
+    """Draw ``pca.components80`` and ``pca.participation_ratio`` of tables with random wave signs.
+
+    Of the table on a few random directions, as `on_few_directions` gives it: the draws are held
+    against its values there.
+    """
+    C = centered(on_few_directions(rows, seed))
+    waves = scipy.fft.dct(C / np.abs(C).max(), axis=0, norm="ortho")[1:]
+
+    def draw(rng: np.random.Generator) -> Mapping[str, Drawn]:
+        signed = waves * nulls.wave_sign_draw(waves.shape, rng)
+        gram = signed @ signed.T if waves.shape[0] < waves.shape[1] else signed.T @ signed
+        explained = np.linalg.eigvalsh(gram)[::-1] / np.trace(gram)
+        return {
+            "pca.components80": np.float64(components_for(explained, 0.80)),
+            "pca.participation_ratio": _participation(gram),
+        }
+
+    return NullDraws("wave_signs", _gather(draw, draws, seed, 7, advance))
+
+
+def on_few_directions(rows: Rows, seed: int) -> Projected:
+    """Return the table on 14 random orthonormal directions; itself where it has no more.
+
+    Enough to see what dimensions have to do with one another. Hundreds would also see how far
+    cosines are from the principal waves of the process that the table might be, of which the null
+    says nothing. Rotating a table first keeps independent normal dimensions independent.
+    """
+    if rows.shape[1] <= _DIRECTIONS:
+        return rows
+    rng = np.random.default_rng([seed, 8])
+    return np.asarray(rows @ np.linalg.qr(rng.standard_normal((rows.shape[1], _DIRECTIONS)))[0])
 
 
 def gaussian(rows: Rows, draws: int, seed: int, advance: Advance) -> NullDraws:
@@ -240,16 +279,19 @@ def _parallel(
     stride: int,
     squares: np.ndarray,
     products: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> float:
-    """The mean cosine of successive differences of the rows in this order."""
+) -> tuple[float, float]:
+    """The mean cosine of successive differences of rows in this order, and that of `Denoised`.
+
+    Of the second nothing is taken off: rows in random order are all noise.
+    """
     a, b, c = order[: -2 * stride], order[stride:-stride], order[2 * stride :]
     ab, bc, ac = products(a, b), products(b, c), products(a, c)
     first = squares[a] + squares[b] - 2 * ab
     second = squares[b] + squares[c] - 2 * bc
     lengths = np.sqrt(np.maximum(first * second, 0.0))
-    if not lengths.all():
-        return float("nan")
-    return float(((bc - ac - squares[b] + ab) / lengths).mean())
+    along = bc - ac - squares[b] + ab
+    long = float(along.sum() / lengths.sum()) if lengths.any() else float("nan")
+    return (float((along / lengths).mean()) if lengths.all() else float("nan")), long
 
 
 def _first_direction(walk: Rows, start: np.ndarray) -> np.ndarray:

@@ -96,12 +96,15 @@ def exponential(evidence: Evidence, value: float) -> str:  # noqa: ARG001
 
 
 def parallel(evidence: Evidence, value: float) -> str:
-    """The stride at which differences are most parallel."""
-    every = evidence.measures.values["difference.parallel_at"]
+    """The stride that noise allows, and what the differences as they are show, and where best."""
+    values, found = evidence.measures.values, evidence.differences
+    every = values["difference.parallel_at"]
     at = {stride: value for stride, value in every.items() if value is not None}
     best = max(at, key=lambda stride: at[stride])
     sense = "anti-parallel" if value < 0 else "parallel"
-    return f"cos {value:.2g} ({sense}); best stride {best}: {at[best]:.2g}"
+    how = f"at stride {found.stride}, less noise" if found.variance else "noise at every stride"
+    asis = f"as they are: {values['difference.parallel']:.2g}, best stride {best}: {at[best]:.2g}"
+    return f"cos {value:.2g} ({sense}; {how}); {asis}"
 
 
 def linear(evidence: Evidence, value: float) -> str:

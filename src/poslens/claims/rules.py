@@ -11,10 +11,16 @@ from typing import Literal
 
 import numpy as np
 
-from poslens.claims import intervals, readings
+from poslens.claims import intervals, null_draws, readings
 from poslens.claims.evidence import Evidence, NotApplicableError
 from poslens.claims.trained import untrained_rows
 from poslens.errors import UndefinedMeasureError
+from poslens.geometry import cosine
+from poslens.geometry.components import (
+    components_for,
+    participation_ratio,
+    principal_components,
+)
 from poslens.geometry.frequencies import pair_frequencies
 
 
@@ -30,11 +36,18 @@ class NullTest:
         The drawn measure.
     decides
         Whether p ≤ 0.01 is needed for support; otherwise the comparison is only reported.
+    value
+        What of the table is compared with the draws; by default the value that is held against
+        the bar.
+    about
+        What ``value`` is, in words; empty where it is the claim's own.
     """
 
     null: str
     measure: str
     decides: bool = True
+    value: Callable[[Evidence], float] | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,29 @@ def _smaller_side(evidence: Evidence) -> float:
     return float(min(evidence.rows.shape))
 
 
+def _parallel(evidence: Evidence) -> float:
+    evidence.value("difference.parallel")  # raises the reason
+    return evidence.differences.cosine
+
+
+def _fall(evidence: Evidence) -> float:
+    evidence.value("cosine.monotonicity")  # raises the reason
+    return cosine.falling(np.array(evidence.measures.values["cosine.profile"]))
+
+
+def _few_directions(evidence: Evidence) -> np.ndarray:
+    rows = null_draws.on_few_directions(evidence.rows, evidence.seed)
+    return principal_components(rows).explained
+
+
+def _components80(evidence: Evidence) -> float:
+    return components_for(_few_directions(evidence), 0.80)
+
+
+def _participation(evidence: Evidence) -> float:
+    return participation_ratio(_few_directions(evidence))
+
+
 def _order_deviation(evidence: Evidence) -> float:
     order = evidence.kernel.order
     if order is None:
@@ -162,6 +198,8 @@ def _position_share(evidence: Evidence) -> float:
 BLIND = 1e-5  # relative deviation below which attention has not told two orders apart
 
 _LAB = "needs models trained side by side; one table does not decide it"
+
+_ON_FEW = "on 14 random directions"
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -255,11 +293,11 @@ RULES: tuple[Rule, ...] = (
         "cosine.decays",
         "3.2",
         "Similarity falls with distance",
-        _of("cosine.monotonicity"),
+        _fall,
         "<=",
         -0.9,
         readings.decays,
-        null=NullTest("permutation", "cosine.monotonicity"),
+        null=NullTest("permutation", "cosine.falling"),
     ),
     Rule(
         "cosine.exponential",
@@ -269,17 +307,24 @@ RULES: tuple[Rule, ...] = (
         ">=",
         0.9,
         readings.exponential,
+        # Rows with nothing to do with one another fit a decay of infinite rate: 1, then 0.
+        null=NullTest(
+            "permutation",
+            "cosine.adjacent",
+            value=_of("cosine.adjacent"),
+            about="neighbours' cosine",
+        ),
     ),
     Rule(
         "difference.parallel",
         "4",
         "Successive differences are nearly parallel",
-        _of("difference.parallel"),
+        _parallel,
         ">=",
         0.5,
         readings.parallel,
         interval=intervals.difference_parallel,
-        null=NullTest("permutation", "difference.parallel"),
+        null=NullTest("permutation", "difference.long_parallel"),
     ),
     Rule(
         "trajectory.linear",
@@ -309,7 +354,7 @@ RULES: tuple[Rule, ...] = (
         "<=",
         5.0,
         readings.few_components,
-        null=NullTest("surrogate", "pca.n80"),
+        null=NullTest("wave_signs", "pca.components80", value=_components80, about=_ON_FEW),
     ),
     Rule(
         "pca.low_dimensional",
@@ -319,7 +364,7 @@ RULES: tuple[Rule, ...] = (
         "<=",
         0.1,
         readings.low_dimensional,
-        null=NullTest("surrogate", "pca.participation_ratio"),
+        null=NullTest("wave_signs", "pca.participation_ratio", value=_participation, about=_ON_FEW),
         bar_unit=_smaller_side,
     ),
     Rule(

@@ -72,6 +72,17 @@ def number_for(explained: PerComponent, share: float) -> int:
     return int(np.searchsorted(np.cumsum(explained), share - _ROUNDING)) + 1
 
 
+def components_for(explained: PerComponent, share: float) -> float:
+    """Return how many components hold ``share``, the last of them counted in part.
+
+    Unlike `number_for` it tells apart tables that need the same number.
+    """
+    sums = np.cumsum(explained)
+    last = number_for(explained, share) - 1
+    before = float(sums[last - 1]) if last else 0.0
+    return last + (share - before) / float(explained[last])
+
+
 def participation_ratio(explained: PerComponent) -> float:
     """Return (Σλ)² ÷ Σλ²: d for a sphere, 1 for a line."""
     return float(explained.sum() ** 2 / (explained @ explained))

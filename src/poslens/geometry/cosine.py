@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import scipy.fft
+import scipy.optimize
 
 from poslens.axes import PerLag, PerPosition, Rows
 from poslens.errors import UndefinedMeasureError
@@ -123,6 +124,39 @@ def lag_rank_correlation(values: PerLag) -> float:
     if float(np.ptp(values)) < _RANKED:
         raise UndefinedMeasureError("the cosine is the same at every lag, so it has no ranks")
     return float(np.corrcoef(np.arange(values.size), _ranks(values))[0, 1])
+
+
+def falling(profile: PerLag) -> float:
+    """Return minus the correlation of the profile with the falling curve that is nearest to it.
+
+    Over lags 1 … ⌊L/2⌋, as `monotonicity`: -1 where the profile never rises, 0 where it only rises.
+    Ranks give the noise of a cosine that has long fallen to 0 the weight of the fall; here each lag
+    weighs what it departs by. The curve is the isotonic regression (Barlow et al. 1972, §1.2).
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If there are fewer than two such lags, or the profile does not vary.
+    """
+    return lag_fall(profile[1 : profile.size // 2 + 1])
+
+
+def lag_fall(values: PerLag) -> float:
+    """Return the same for values at successive lags.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If there are fewer than two values, or they do not vary.
+    """
+    if values.size < 2:
+        raise UndefinedMeasureError("a fall needs at least 4 positions")
+    if float(np.ptp(values)) < _ROUNDING:
+        raise UndefinedMeasureError("the cosine is the same at every lag, so it does not fall")
+    curve = scipy.optimize.isotonic_regression(values, increasing=False).x
+    deviation = values - values.mean()
+    explained = curve - curve.mean()
+    return -float(np.sqrt(explained @ explained / (deviation @ deviation)))
 
 
 def offset_share(rows: Rows) -> float:

@@ -1,0 +1,21 @@
+"""How often verdicts are right, on tables of which the truth is known by construction."""
+
+from poslens.audit.cells import PROCESSES, Cell, Outcome
+from poslens.audit.page import write_page
+from poslens.audit.plan import FULL, QUICK, Plan
+from poslens.audit.processes import Process, Truth
+from poslens.audit.run import Audit, run_audit
+
+__all__ = [
+    "FULL",
+    "PROCESSES",
+    "QUICK",
+    "Audit",
+    "Cell",
+    "Outcome",
+    "Plan",
+    "Process",
+    "Truth",
+    "run_audit",
+    "write_page",
+]
