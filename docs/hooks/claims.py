@@ -100,12 +100,20 @@ SHOWN: dict[str, Shown] = {
     "cosine.neighbours_alike": Shown(
         ("cosine.adjacent",), figures.cosine_heatmap, ("demo", "shuffled")
     ),
-    "cosine.decays": Shown(("cosine.monotonicity",), figures.lag_profile, ("demo", "helix")),
+    "cosine.decays": Shown(
+        ("cosine.profile",),
+        figures.lag_profile,
+        ("demo", "helix"),
+        value="of {}: minus its correlation with the falling curve nearest to it",
+    ),
     "cosine.exponential": Shown(
         ("cosine.exp_r2",), figures.lag_profile, ("decaying", "demo", "fresh")
     ),
     "difference.parallel": Shown(
-        ("difference.parallel",), figures.parallelism, ("line", "fresh", "demo")
+        ("difference.parallel",),
+        figures.parallelism,
+        ("line", "fresh", "demo"),
+        value="{}, at the shortest stride that noise allows and less what noise adds to it",
     ),
     "trajectory.linear": Shown(("trajectory.linear_r2",), figures.line_and_helix, ("line", "demo")),
     "pca.pc1_is_position": Shown(
