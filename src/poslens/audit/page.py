@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from poslens._version import __version__
-from poslens.audit.cells import LEAST_RIGHT, MOST_WRONG, PROCESSES, Outcome
+from poslens.audit.cells import LEAST_RIGHT, MODELS, MOST_WRONG, PROCESSES, Outcome
 from poslens.audit.coverage import LEAST_HELD, MOST_HELD, Coverage, Uniformity
 from poslens.audit.evidence import DRAWS
-from poslens.audit.processes import CLAIMS, Truth
+from poslens.audit.models import ModelProcess
+from poslens.audit.processes import Process, Truth
 from poslens.audit.run import Audit
+from poslens.claims.rules import RULES
 from poslens.files import written_whole
 
 _UNLIKELY = (
@@ -43,7 +45,9 @@ def page(audit: Audit) -> str:
         "## p-values",
         _uniformity(audit.uniformity),
         "## What is known of each table",
-        _known(),
+        _known(PROCESSES.values()),
+        "## What is known of each model",
+        _known(MODELS.values()),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -55,20 +59,20 @@ def _opening(audit: Audit) -> str:
     return (
         "# Audit: how often verdicts are right\n\n"
         "<!-- Written by `python -m poslens.audit`. Not to be edited. -->\n\n"
-        f"PosLens {__version__}, seed {audit.seed}: {sum(tables.values()):,} tables of "
-        f"{len(tables)} cells (a process, a size, a share of noise), whose construction says what "
-        f"is true of them. A claim is to be `supported` on at least {LEAST_RIGHT:.0%} of the "
-        f"tables on which it is true, and on at most {MOST_WRONG:.0%} of those on which it is "
+        f"PosLens {__version__}, seed {audit.seed}: {sum(tables.values()):,} tables and "
+        f"models of {len(tables)} cells (a process, a size, a share of noise), whose construction "
+        f"says what is true of them. A claim is to be `supported` on at least {LEAST_RIGHT:.0%} of "
+        f"those on which it is true, and on at most {MOST_WRONG:.0%} of those on which it is "
         f"false. That holds for {known - wrong} of {known} pairs of cell and claim; the others "
-        f"are listed below. Every table is decided as `poslens analyze --nulls {DRAWS}` decides "
-        "it. Claims that a table alone does not decide (of tokens, attention or training) are not "
-        "audited here. Intervals in brackets are exact (Clopper & Pearson 1934), 95 %."
+        f"are listed below. Each is decided as `poslens analyze --nulls {DRAWS}` decides it; a "
+        f"model reads {CONTEXTS} contexts of drawn tokens. {_not_audited()} Intervals in brackets "
+        "are exact (Clopper & Pearson 1934), 95 %."
     )
 
 
 def _by_claim(found: Sequence[Outcome]) -> str:
     rows = []
-    for claim in CLAIMS:
+    for claim in _AUDITED:
         of_claim = [each for each in found if each.claim == claim]
         true = [each for each in of_claim if each.truth is Truth.TRUE]
         false = [each for each in of_claim if each.truth is Truth.FALSE]
@@ -142,12 +146,12 @@ def _uniformity(found: Sequence[Uniformity]) -> str:
     )
 
 
-def _known() -> str:
+def _known(processes: Iterable[Process | ModelProcess]) -> str:
     lines = []
-    for process in PROCESSES.values():
+    for process in processes:
         lines.append(f"### {process.name}\n\n{process.about}.")
         for word, names in (("True", process.true), ("False", process.false)):
-            lines.append(f"- {word}: {', '.join(c for c in CLAIMS if c in names) or 'none'}")
+            lines.append(f"- {word}: {', '.join(c for c in process.audited if c in names) or 'none'}")
         lines.extend(f"- Left open: {claim}: {reason}" for claim, reason in process.open.items())
         lines.extend(
             f"- With noise {claim} is {truth.value}" for claim, truth in process.noisy.items()

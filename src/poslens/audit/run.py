@@ -15,7 +15,14 @@ from typing import Any, TypeAlias
 
 from poslens._version import __version__
 from poslens.audit.cells import Cell, Outcome, decided, outcomes
-from poslens.audit.coverage import OWN_NULLS, Coverage, Uniformity, coverage, uniformity
+from poslens.audit.coverage import (
+    MODEL_NULLS,
+    OWN_NULLS,
+    Coverage,
+    Uniformity,
+    coverage,
+    uniformity,
+)
 from poslens.audit.evidence import DRAWS
 from poslens.audit.plan import Plan
 from poslens.files import written_whole
@@ -135,6 +142,8 @@ def _tasks(plan: Plan, seed: int) -> Iterable[tuple[Any, ...]]:
         yield coverage, rho, length, dim, tables, seed
     for claim, process in OWN_NULLS:
         yield uniformity, claim, process, *plan.own_nulls, seed
+    for claim, process in MODEL_NULLS:
+        yield uniformity, claim, process, *plan.model_nulls, seed
 
 
 def _spread(pool: Executor, tasks: Sequence[tuple[Any, ...]], report: Progress) -> list[Any]:
