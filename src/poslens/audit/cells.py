@@ -13,12 +13,15 @@ from poslens.audit.models import MODELS as MODEL_PROCESSES
 from poslens.audit.models import ModelProcess
 from poslens.audit.nothing import NOTHING
 from poslens.audit.processes import Process, Truth
+from poslens.audit.runs import RUNS as RUN_PROCESSES
+from poslens.audit.runs import RunProcess
 from poslens.audit.truths import TRUTHS
 from poslens.claims.claim import Verdict
 
 PROCESSES: Mapping[str, Process] = {process.name: process for process in (*TRUTHS, *NOTHING)}
 MODELS: Mapping[str, ModelProcess] = {process.name: process for process in MODEL_PROCESSES}
-EVERY: Mapping[str, Process | ModelProcess] = {**PROCESSES, **MODELS}
+RUNS: Mapping[str, RunProcess] = {process.name: process for process in RUN_PROCESSES}
+EVERY: Mapping[str, Process | ModelProcess | RunProcess] = {**PROCESSES, **MODELS, **RUNS}
 
 # Those whose null decides, or which fit rotations: decided on fewer tables.
 SLOW = frozenset(

@@ -25,7 +25,7 @@ def token_rows(dim: int, rng: np.random.Generator) -> TokenRows:
 
 def weights(dim: int, rng: np.random.Generator) -> Weights:
     """Return independent normal weights that keep the size of what they multiply."""
-    return rng.standard_normal((dim, dim)) / np.sqrt(dim)
+    return np.asarray(rng.standard_normal((dim, dim)) / np.sqrt(dim))
 
 
 def with_table(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poslens.audit.cells import EVERY, MODELS, PROCESSES, Cell
+from poslens.audit.cells import EVERY, MODELS, PROCESSES, RUNS, Cell
 from poslens.audit.coverage import RHOS
+from poslens.audit.runs import OF_COST, OF_GROWTH, OF_STABILITY
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,18 @@ _LARGER = (
     "kernel of pairs",
 )
 
+
+def _of_runs(length: int, tables: int, names: tuple[str, ...]) -> Size:
+    """So many seeds or contexts, of processes of runs."""
+    return Size(length, 1, (0.0,), tables, tables, names)
+
+
+_GROWTH = tuple(process.name for process in OF_GROWTH)
+_STABILITY = tuple(process.name for process in OF_STABILITY)
+_COST = tuple(process.name for process in OF_COST)
+# As near above the bar as is looked at: what few contexts must not take for below it.
+_ABOVE = tuple(name for name in _COST if "0.0105" in name)
+
 FULL = Plan(
     sizes=(
         Size(128, 32, (0.0, 0.01, 0.05), 200, 100),
@@ -89,13 +102,22 @@ FULL = Plan(
         Size(2048, 1024, (0.05,), 50, 50, _LARGEST),
         Size(64, 48, (0.0,), 200, 100, _MODELS),
         Size(257, 96, (0.0,), 200, 50, _LARGER),
+        _of_runs(5, 1000, _GROWTH),
+        _of_runs(8, 1000, (*_GROWTH, *_STABILITY, *_ABOVE)),
+        _of_runs(12, 1000, _STABILITY),
+        _of_runs(32, 1000, _COST),
+        _of_runs(128, 200, _COST),
     ),
     decays=tuple((rho, length, 32, 200) for rho in RHOS for length in (256, 1024)),
     own_nulls=(128, 32, 200),
     model_nulls=(64, 48, 100),
 )
 QUICK = Plan(
-    sizes=(Size(128, 32, (0.0, 0.05), 20, 10), Size(64, 48, (0.0,), 20, 10, _MODELS)),
+    sizes=(
+        Size(128, 32, (0.0, 0.05), 20, 10),
+        Size(64, 48, (0.0,), 20, 10, _MODELS),
+        _of_runs(12, 20, tuple(RUNS)),
+    ),
     decays=tuple((rho, 256, 32, 40) for rho in RHOS),
     own_nulls=(128, 32, 40),
     model_nulls=(64, 48, 20),

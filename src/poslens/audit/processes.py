@@ -40,6 +40,11 @@ OF_MODELS = (  # those that take a model's first attention block, or its tokens
     "attention.learns_distance",
     "relative.distance_only",
 )
+OF_RUNS = (  # those that runs decide, over seeds or over the contexts of a text
+    "relative.extrapolates",
+    "training.stabler",
+    "memory.compressible",
+)
 
 
 class Truth(StrEnum):
@@ -115,7 +120,7 @@ def claims(names: str) -> frozenset[str]:
     KeyError
         If a word ends no claim.
     """
-    by_word = {claim.partition(".")[2]: claim for claim in (*CLAIMS, *OF_MODELS)}
+    by_word = {claim.partition(".")[2]: claim for claim in (*CLAIMS, *OF_MODELS, *OF_RUNS)}
     return frozenset(by_word[name] for name in names.split())
 
 

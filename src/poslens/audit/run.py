@@ -122,7 +122,7 @@ def run_audit(
     if workers == 1:
         results = []
         for done, (call, *arguments) in enumerate(tasks):
-            report("tables", done, len(tasks))
+            report("tables, models and runs", done, len(tasks))
             results.append(call(*arguments))
     else:
         # Started anew: a fork would inherit threads' locks.
@@ -150,7 +150,7 @@ def _spread(pool: Executor, tasks: Sequence[tuple[Any, ...]], report: Progress) 
     futures: list[Future[Any]] = [pool.submit(call, *arguments) for call, *arguments in tasks]
     try:
         for done, _ in enumerate(as_completed(futures)):
-            report("tables", done, len(tasks))
+            report("tables, models and runs", done, len(tasks))
         return [future.result() for future in futures]
     finally:
         for future in futures:
