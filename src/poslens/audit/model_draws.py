@@ -1,4 +1,4 @@
-"""What is read of one drawn model: a table of known make in a random block, or a kernel by itself."""
+"""What is read of one drawn model: a random block beside a known table, or a kernel by itself."""
 
 from __future__ import annotations
 

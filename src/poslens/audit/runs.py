@@ -142,6 +142,14 @@ def stability(
     return quotient, of_variance_ratio(first, second)
 
 
+def losses(
+    contexts: int, rng: np.random.Generator, increase: float, errors: Errors
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean loss of each context after an edit and before it."""
+    before = _LOSS * np.exp(_SPREAD * rng.standard_normal(contexts))
+    return before * (1 + increase + _COST_SCATTER * errors(rng, (contexts,))), before
+
+
 def cost(
     contexts: int,
     rng: np.random.Generator,
@@ -150,9 +158,8 @@ def cost(
     increase: float,
     errors: Errors = normal,
 ) -> Found:
-    """Return by what share an edit raises the mean loss of contexts: truly by ``increase``."""
-    before = _LOSS * np.exp(_SPREAD * rng.standard_normal(contexts))
-    edited = before * (1 + increase + _COST_SCATTER * errors(rng, (contexts,)))
+    """Return by what share an edit raises the mean loss, truly ``increase``, and its interval."""
+    edited, before = losses(contexts, rng, increase, errors)
     return float(edited.mean() / before.mean()) - 1, of_increase(edited, before, seed)
 
 
