@@ -30,7 +30,7 @@ TINY = Plan(
     ),
     decays=((0.5, 64, 20, 4),),
     own_nulls=(64, 20, 12),
-    model_nulls=(24, 12, 10),
+    model_nulls=(24, 12, 3),
 )
 
 

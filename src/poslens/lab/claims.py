@@ -124,7 +124,7 @@ def _extrapolates(rule: Rule, results: LabResults) -> Claim:
             f"needs runs of a relative scheme and a learned table with rows for {FACTOR}× the "
             "trained length, of one seed",
         )
-    label, largest, interval = worst(by_scheme)
+    last, largest, interval = worst(by_scheme)
     each = ", ".join(
         f"{label} {_ratio(float(excess.mean())):.3g}" for label, excess in by_scheme.items()
     )
@@ -133,7 +133,7 @@ def _extrapolates(rule: Rule, results: LabResults) -> Claim:
         _ratio(largest),
         None if interval is None else (_ratio(interval[0]), _ratio(interval[1])),
         f"perplexity at {FACTOR}× ÷ at 1×, over the learned table's, mean over seeds: {each}; "
-        f"the interval is of {label}, over {_counted(len(by_scheme[label]))}",
+        f"the interval is of {last}, over {_counted(len(by_scheme[last]))}",
     )
 
 
