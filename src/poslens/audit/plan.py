@@ -105,7 +105,7 @@ FULL = Plan(
         _of_runs(5, 1000, _GROWTH),
         _of_runs(8, 1000, (*_GROWTH, *_STABILITY, *_ABOVE)),
         _of_runs(12, 1000, _STABILITY),
-        _of_runs(32, 1000, _COST),
+        _of_runs(32, 500, _COST),
         _of_runs(128, 200, _COST),
     ),
     decays=tuple((rho, length, 32, 200) for rho in RHOS for length in (256, 1024)),
