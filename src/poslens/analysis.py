@@ -153,7 +153,7 @@ def analyze(
             rows=viewed,
             raw=raw,
             measures=measures,
-            kernel=_kernel_evidence(kernels, opened),
+            kernel=kernel_evidence(kernels, opened),
             logits=found.evidence,
             nulls=draws,
             scheme=table.source.scheme,
@@ -186,7 +186,8 @@ def analyze(
     return study
 
 
-def _kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
+def kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
+    """Return what claims about the first layer's kernels look at."""
     first = kernels.measures[0] if kernels.measures else None
     named = isinstance(opened, NamedEncoding)
     return KernelEvidence(
@@ -225,7 +226,7 @@ def _without_table(
         raw=nothing,
         measures=TableMeasures(),
         no_table=f"this model adds no position table: {instead}",
-        kernel=_kernel_evidence(kernels, opened),
+        kernel=kernel_evidence(kernels, opened),
         logits=found.evidence,
         scheme=description.schemes[0].word,
         seed=settings.seed,

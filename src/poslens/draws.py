@@ -51,7 +51,7 @@ def all_draws(
     factors = kernels.factors
     if factors is not None and kernels.measures:
         causal = kernels.measures[0].causal
-        jobs["kernels in random order"] = partial(_kernel_draws, factors, causal)
+        jobs["kernels in random order"] = partial(kernel_draws, factors, causal)
     found: dict[str, NullDraws] = {}
     for what, draw in jobs.items():
         done = 0
@@ -68,7 +68,7 @@ def all_draws(
     return found
 
 
-def _kernel_draws(
+def kernel_draws(
     factors: Factors, causal: bool, _: Rows, draws: int, seed: int, advance: Advance
 ) -> NullDraws:
     """Draw ``kernel.relative_share`` of rows in random order, the median over heads."""

@@ -11,20 +11,26 @@ import pytest
 from typer.testing import CliRunner
 
 import poslens
-from poslens.audit import PROCESSES, Audit, Cell, run_audit, write_page
+from poslens.audit import EVERY, MODELS, PROCESSES, RUNS, Audit, Cell, run_audit, write_page
 from poslens.audit.__main__ import app
 from poslens.audit.cells import generator, outcomes
 from poslens.audit.coverage import expected_cosine
 from poslens.audit.evidence import DRAWS, TableAudit
 from poslens.audit.page import page
 from poslens.audit.plan import FULL, QUICK, Plan, Size
-from poslens.audit.processes import CLAIMS, Truth
+from poslens.audit.processes import CLAIMS, OF_MODELS, OF_RUNS, Truth
 from poslens.claims.claim import Verdict
+from poslens.claims.rules import RULES
 
 TINY = Plan(
-    sizes=(Size(64, 20, (0.05,), 3, 2, ("line", "Gaussian, offset")),),
+    sizes=(
+        Size(64, 20, (0.05,), 3, 2, ("line", "Gaussian, offset")),
+        Size(24, 12, (0.0,), 3, 2, ("matched waves", "kernel of pairs", "rows all alike")),
+        Size(8, 1, (0.0,), 3, 3, tuple(RUNS)),
+    ),
     decays=((0.5, 64, 20, 4),),
     own_nulls=(64, 20, 12),
+    model_nulls=(24, 12, 3),
 )
 
 
@@ -55,6 +61,9 @@ def test_slow_claims_are_decided_on_fewer_tables(tiny: Audit) -> None:
     assert tables["norm.stable"] == 3
     assert tables["trajectory.smooth"] == 2
     assert "sinusoid.linear_shift" not in tables  # open on a line
+    waves = {each.claim: each.tables for each in tiny.outcomes if "waves" in each.cell.process}
+    assert waves["attention.four_terms"] == 3
+    assert waves["attention.learns_distance"] == 2
 
 
 def test_rates_are_held_against_what_is_true() -> None:
@@ -71,7 +80,7 @@ def test_the_record_is_plain_and_whole(tiny: Audit, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "audit.json").read_text())
     assert record["schema"] == 1
     assert len(record["cells"]) == len(tiny.outcomes) > 20
-    assert {each["claim"] for each in record["cells"]} <= set(CLAIMS)
+    assert {each["claim"] for each in record["cells"]} > {*OF_MODELS, *OF_RUNS}
     assert len(record["coverage"]) == 4
     assert all(0 <= each["p"] <= 1 for each in record["p_values"])
 
@@ -80,7 +89,11 @@ def test_the_page_names_every_claim_and_what_is_out_of_reach(tiny: Audit, tmp_pa
     write_page(tiny, tmp_path / "audit.md")
     text = (tmp_path / "audit.md").read_text()
     assert text == page(tiny)
-    assert all(f"| `{claim}` |" in text for claim in CLAIMS)
+    assert all(f"| `{claim}` |" in text for claim in (*CLAIMS, *OF_MODELS, *OF_RUNS))
+    assert "rows all alike, 24 × 12" in text
+    assert "contexts |" in text.split("## Intervals")[0]
+    assert all(f"### {name}\n" in text for name in (*PROCESSES, *MODELS))
+    assert all(f"| {name} | " in text for name in RUNS)
     wrong = [each for each in tiny.outcomes if not each.right]
     failing = replace(tiny.outcomes[0], truth=Truth.TRUE, supported=1, tables=3)
     worse = page(replace(tiny, outcomes=(*tiny.outcomes, failing)))
@@ -96,7 +109,17 @@ def test_plans_keep_their_promises() -> None:
     assert {(size.length, size.dim) for size in FULL.sizes} >= {
         (length, dim) for length in (128, 2048) for dim in (32, 1024)
     }
-    assert {cell.process for cell in QUICK.cells()} == set(PROCESSES)
+    assert {cell.process for cell in FULL.cells()} == set(EVERY)
+    assert {cell.process for cell in QUICK.cells()} == set(EVERY)
+
+
+def test_every_claim_is_audited() -> None:
+    assert {*CLAIMS, *OF_MODELS, *OF_RUNS} == {rule.id for rule in RULES}
+    known = {
+        (claim, process.truth(claim)) for process in EVERY.values() for claim in process.audited
+    }
+    for claim in (*CLAIMS, *OF_MODELS, *OF_RUNS):
+        assert {(claim, Truth.TRUE), (claim, Truth.FALSE)} <= known
 
 
 def test_the_command_writes_both_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

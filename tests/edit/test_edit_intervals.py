@@ -12,8 +12,9 @@ from edit_results import extension, raised, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poslens.edit import intervals
-from poslens.edit.intervals import DRAWS, excess, increase, of_mean, of_means, recommend, widened
+from poslens.claims import over_contexts
+from poslens.claims.over_contexts import DRAWS, of_mean, of_means, widened
+from poslens.edit.intervals import excess, increase, recommend
 from poslens.edit.results import Tried
 from poslens.edit.scores import Scores
 from poslens.errors import SettingError, UndefinedMeasureError
@@ -57,7 +58,7 @@ def test_draws_are_the_bootstraps_own() -> None:
 def test_drawing_in_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(2, 9))
     whole = of_means(values, lambda means: means[:, 0] - means[:, 1], 3)
-    monkeypatch.setattr(intervals, "_AT_ONCE", 1000)
+    monkeypatch.setattr(over_contexts, "_AT_ONCE", 1000)
     batched = of_means(values, lambda means: means[:, 0] - means[:, 1], 3)
     assert batched == pytest.approx(whole, rel=1e-12)
 
@@ -66,7 +67,7 @@ def test_drawing_in_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_intervals_hold_the_truth_as_often_as_they_say(
     contexts: int, skewed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intervals, "DRAWS", 2000)
+    monkeypatch.setattr(over_contexts, "DRAWS", 2000)
     rng = np.random.default_rng(contexts)
     tables, held = 400, 0
     for seed in range(tables):

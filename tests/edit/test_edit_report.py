@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from poslens.claims.over_contexts import of_mean
 from poslens.edit.costs import compression_edges, extension_edges
-from poslens.edit.intervals import of_mean
 from poslens.edit.profiles import binned
 from poslens.edit.report import page, shown
 from poslens.edit.report.columns import Column, rows

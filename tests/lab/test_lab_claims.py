@@ -12,8 +12,8 @@ import scipy.stats
 from lab_experiments import small
 from safetensors.numpy import save_file
 
+from poslens.claims import over_seeds as intervals
 from poslens.claims.claim import Claim, Verdict
-from poslens.lab import intervals
 from poslens.lab.claims import lab_claims
 from poslens.lab.folders import RunFolder
 from poslens.lab.results import Curve, LabResults, Run

@@ -1,15 +1,18 @@
-"""How often verdicts are right, on tables of which the truth is known by construction."""
+"""How often verdicts are right, where the truth is known by construction."""
 
-from poslens.audit.cells import PROCESSES, Cell, Outcome
+from poslens.audit.cells import EVERY, MODELS, PROCESSES, RUNS, Cell, Outcome
 from poslens.audit.page import write_page
 from poslens.audit.plan import FULL, QUICK, Plan
 from poslens.audit.processes import Process, Truth
 from poslens.audit.run import Audit, run_audit
 
 __all__ = [
+    "EVERY",
     "FULL",
+    "MODELS",
     "PROCESSES",
     "QUICK",
+    "RUNS",
     "Audit",
     "Cell",
     "Outcome",

@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def audit(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few small tables, in under a minute.")
+        bool, typer.Option("--quick", help="A few small tables and models, in about a minute.")
     ] = False,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the page (Markdown) to this file.")
@@ -26,7 +26,7 @@ def audit(
     ] = None,
     debug: Annotated[bool, typer.Option(help="Show a traceback on an error.")] = False,
 ) -> None:
-    """Decide claims on tables of which the truth is known, and count how often they are right."""
+    """Decide claims where the truth is known by construction, and count how often that is right."""
     with errors_on_one_line(debug=debug):
         from poslens.audit.page import page, write_page
         from poslens.audit.plan import FULL, QUICK

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poslens.audit.evidence import TableAudit
 from poslens.audit.exact import share_interval
+from poslens.audit.models import MODELS as MODEL_PROCESSES
+from poslens.audit.models import ModelProcess
 from poslens.audit.nothing import NOTHING
-from poslens.audit.processes import CLAIMS, Process, Truth
+from poslens.audit.processes import Process, Truth
+from poslens.audit.runs import RUNS as RUN_PROCESSES
+from poslens.audit.runs import RunProcess
 from poslens.audit.truths import TRUTHS
 from poslens.claims.claim import Verdict
 
 PROCESSES: Mapping[str, Process] = {process.name: process for process in (*TRUTHS, *NOTHING)}
+MODELS: Mapping[str, ModelProcess] = {process.name: process for process in MODEL_PROCESSES}
+RUNS: Mapping[str, RunProcess] = {process.name: process for process in RUN_PROCESSES}
+EVERY: Mapping[str, Process | ModelProcess | RunProcess] = {**PROCESSES, **MODELS, **RUNS}
 
 # Those whose null decides, or which fit rotations: decided on fewer tables.
 SLOW = frozenset(
@@ -29,6 +35,7 @@ SLOW = frozenset(
         "pca.few_components",
         "pca.low_dimensional",
         "trajectory.smooth",
+        "attention.learns_distance",
     }
 )
 MOST_ROTATED = 256  # dimensions up to which rotations are fitted: their cost grows as d³
@@ -39,12 +46,12 @@ LEAST_RIGHT = 0.95  # of tables on which it is true, those on which it must be
 
 @dataclass(frozen=True)
 class Cell:
-    """Tables of one process, of one size and noise share.
+    """Tables, or models, of one process, of one size and noise share.
 
     Attributes
     ----------
     process
-        Its name in `PROCESSES`.
+        Its name in `EVERY`.
     length, dim
         L and d.
     noise
@@ -62,10 +69,10 @@ class Cell:
 
     def claims(self, table: int) -> tuple[str, ...]:
         """Return the claims that are decided on table number ``table``: none that is open."""
-        process = PROCESSES[self.process]
+        process = EVERY[self.process]
         return tuple(
             claim
-            for claim in CLAIMS
+            for claim in process.audited
             if process.truth(claim, self.noise) is not Truth.OPEN
             and (table < self.slow_tables or claim not in SLOW)
             and (claim != "sinusoid.linear_shift" or self.dim <= MOST_ROTATED)
@@ -112,11 +119,12 @@ def decided(cell: Cell, first: int, stop: int, seed: int) -> list[dict[str, Verd
 
     Each table has its own generator, so that how the work is split cannot matter.
     """
-    process = PROCESSES[cell.process]
+    process = EVERY[cell.process]
     found = []
     for table in range(first, stop):
-        rows = process.table(cell.length, cell.dim, cell.noise, generator(cell, table, seed))
-        found.append(TableAudit(rows, seed + table).verdicts(cell.claims(table)))
+        rng = generator(cell, table, seed)
+        audit = process.audit(cell.length, cell.dim, cell.noise, rng, seed + table)
+        found.append(audit.verdicts(cell.claims(table)))
     return found
 
 
@@ -129,7 +137,7 @@ def generator(cell: Cell, table: int, seed: int) -> np.random.Generator:
 
 def outcomes(cell: Cell, verdicts: Sequence[Mapping[str, Verdict]]) -> list[Outcome]:
     """Count the verdicts on a cell's tables, claim by claim."""
-    process = PROCESSES[cell.process]
+    process = EVERY[cell.process]
     counted = []
     for claim in cell.claims(0):
         found = [each[claim] for each in verdicts if claim in each]

@@ -11,9 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import gammaln, hyp2f1
 
+from poslens.audit.cells import EVERY
 from poslens.audit.evidence import DRAWS, TableAudit
 from poslens.audit.exact import share_interval, uniform_distance
-from poslens.audit.nothing import NOTHING
 from poslens.audit.truths import decay
 from poslens.axes import Rows
 from poslens.geometry.trajectory import squared_deviations
@@ -131,6 +131,9 @@ OWN_NULLS: tuple[tuple[str, str], ...] = (
     ("pca.few_components", "random walk"),
     ("pca.low_dimensional", "random walk"),
 )
+MODEL_NULLS: tuple[tuple[str, str], ...] = (
+    ("attention.learns_distance", "normal table, share 0.2"),
+)
 
 
 def coverage(rho: float, length: int, dim: int, tables: int, seed: int) -> list[Coverage]:
@@ -155,12 +158,10 @@ def uniformity(
 
     p has the values 1/100 … 100/100; a uniform number spreads each over its hundredth.
     """
-    drawn = next(each for each in NOTHING if each.name == process)
     values = np.empty(tables)
     for table in range(tables):
         rng = np.random.default_rng([seed, 2, zlib.crc32(claim.encode()), length, dim, table])
-        rows = drawn.table(length, dim, 0.0, rng)
-        p = TableAudit(rows, seed + table).claim(claim).p_value
+        p = EVERY[process].audit(length, dim, 0.0, rng, seed + table).claim(claim).p_value
         values[table] = (1.0 if p is None else p) - rng.random() / (1 + DRAWS)
     distance, p = uniform_distance(values)
     return Uniformity(claim, process, length, dim, tables, distance, p)

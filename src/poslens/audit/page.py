@@ -6,13 +6,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from poslens._version import __version__
-from poslens.audit.cells import LEAST_RIGHT, MOST_WRONG, PROCESSES, Outcome
+from poslens.audit.cells import (
+    EVERY,
+    LEAST_RIGHT,
+    MODELS,
+    MOST_WRONG,
+    PROCESSES,
+    RUNS,
+    Outcome,
+)
 from poslens.audit.coverage import LEAST_HELD, MOST_HELD, Coverage, Uniformity
 from poslens.audit.evidence import DRAWS
-from poslens.audit.processes import CLAIMS, Truth
+from poslens.audit.model_evidence import CONTEXTS
+from poslens.audit.models import ModelProcess
+from poslens.audit.processes import CLAIMS, OF_MODELS, OF_RUNS, Process, Truth
 from poslens.audit.run import Audit
+from poslens.audit.runs import RunProcess
+from poslens.claims.rules import RULES
 from poslens.files import written_whole
 
+_AUDITED = tuple(rule.id for rule in RULES if rule.id in {*CLAIMS, *OF_MODELS, *OF_RUNS})
 _UNLIKELY = (
     0.01  # p of the test that p-values are uniform, below which it is said that they are not
 )
@@ -43,7 +56,11 @@ def page(audit: Audit) -> str:
         "## p-values",
         _uniformity(audit.uniformity),
         "## What is known of each table",
-        _known(),
+        _known(PROCESSES.values()),
+        "## What is known of each model",
+        _known(MODELS.values()),
+        "## What is known of results of runs",
+        _known_of_runs(),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -55,20 +72,23 @@ def _opening(audit: Audit) -> str:
     return (
         "# Audit: how often verdicts are right\n\n"
         "<!-- Written by `python -m poslens.audit`. Not to be edited. -->\n\n"
-        f"PosLens {__version__}, seed {audit.seed}: {sum(tables.values()):,} tables of "
-        f"{len(tables)} cells (a process, a size, a share of noise), whose construction says what "
-        f"is true of them. A claim is to be `supported` on at least {LEAST_RIGHT:.0%} of the "
-        f"tables on which it is true, and on at most {MOST_WRONG:.0%} of those on which it is "
-        f"false. That holds for {known - wrong} of {known} pairs of cell and claim; the others "
-        f"are listed below. Every table is decided as `poslens analyze --nulls {DRAWS}` decides "
-        "it. Claims that a table alone does not decide (of tokens, attention or training) are not "
-        "audited here. Intervals in brackets are exact (Clopper & Pearson 1934), 95 %."
+        f"PosLens {__version__}, seed {audit.seed}: {sum(tables.values()):,} tables, models and "
+        f"results of runs, of {len(tables)} cells (a process, a size, a share of noise), whose "
+        "construction says what is true of them. A claim is to be `supported` on at least "
+        f"{LEAST_RIGHT:.0%} of those on which it is true, and on at most {MOST_WRONG:.0%} of those "
+        f"on which it is false. That holds for {known - wrong} of {known} pairs of cell and claim; "
+        "the others are listed below. Every table is decided as `poslens analyze --nulls "
+        f"{DRAWS}` decides it; of a model, one random block of attention is read as "
+        f"`poslens analyze` reads it, on {CONTEXTS} contexts of drawn tokens. For the claims that "
+        "runs decide no model is trained or edited: losses are drawn, and what is audited is what "
+        "a few seeds or contexts can tell. Intervals in brackets are exact (Clopper & Pearson "
+        "1934), 95 %."
     )
 
 
 def _by_claim(found: Sequence[Outcome]) -> str:
     rows = []
-    for claim in CLAIMS:
+    for claim in _AUDITED:
         of_claim = [each for each in found if each.claim == claim]
         true = [each for each in of_claim if each.truth is Truth.TRUE]
         false = [each for each in of_claim if each.truth is Truth.FALSE]
@@ -142,22 +162,35 @@ def _uniformity(found: Sequence[Uniformity]) -> str:
     )
 
 
-def _known() -> str:
+def _known(processes: Iterable[Process | ModelProcess]) -> str:
     lines = []
-    for process in PROCESSES.values():
+    for process in processes:
         lines.append(f"### {process.name}\n\n{process.about}.")
         for word, names in (("True", process.true), ("False", process.false)):
-            lines.append(f"- {word}: {', '.join(c for c in CLAIMS if c in names) or 'none'}")
-        lines.extend(f"- Left open: {claim}: {reason}" for claim, reason in process.open.items())
+            known = ", ".join(claim for claim in process.audited if claim in names)
+            lines.append(f"- {word}: {known or 'none'}")
+        for reason in dict.fromkeys(process.open.values()):
+            alike = [claim for claim in process.audited if process.open.get(claim) == reason]
+            lines.append(f"- Left open: {', '.join(alike)}: {reason}")
         lines.extend(
             f"- With noise {claim} is {truth.value}" for claim, truth in process.noisy.items()
         )
     return "\n".join(line if line.startswith("-") else f"\n{line}\n" for line in lines).strip()
 
 
+def _known_of_runs() -> str:
+    rows = [
+        (each.name, f"`{each.claim}`", each.truth_of_it.value, each.about) for each in RUNS.values()
+    ]
+    return _table(("results", "claim", "is", "made of"), rows)
+
+
 def _where(each: Outcome) -> str:
-    noise = f", noise {each.cell.noise:.0%}" if each.cell.noise else ""
-    return f"{each.cell.process}, {each.cell.length} × {each.cell.dim}{noise}"
+    cell, process = each.cell, EVERY[each.cell.process]
+    if isinstance(process, RunProcess):
+        return f"{cell.process}, {cell.length} {process.of}"
+    noise = f", noise {cell.noise:.0%}" if cell.noise else ""
+    return f"{cell.process}, {cell.length} × {cell.dim}{noise}"
 
 
 def _rate(each: Outcome) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from poslens.audit.evidence import TableAudit
 from poslens.axes import Rows
 
 Draw: TypeAlias = Callable[[int, int, np.random.Generator], Rows]
@@ -29,6 +30,20 @@ CLAIMS = (  # those that a table alone decides, in the article's order
     "pca.low_dimensional",
     "trajectory.small_noise",
     "trajectory.smooth",
+)
+OF_MODELS = (  # those that take a model's first attention block, or its tokens
+    "order.blind_without_position",
+    "sinusoid.no_parameters",
+    "norm.below_tokens",
+    "attention.four_terms",
+    "attention.position_contributes",
+    "attention.learns_distance",
+    "relative.distance_only",
+)
+OF_RUNS = (  # those that runs decide, over seeds or over the contexts of a text
+    "relative.extrapolates",
+    "training.stabler",
+    "memory.compressible",
 )
 
 
@@ -58,7 +73,11 @@ class Process:
         What changes when noise is added.
     noises
         Shares of the variance that are noise, at which the process is audited.
+    audited
+        The claims that are known or open.
     """
+
+    audited: ClassVar[tuple[str, ...]] = CLAIMS
 
     name: str
     about: str
@@ -86,6 +105,12 @@ class Process:
         scale = np.sqrt(variance * noise / (1 - noise))
         return np.asarray(rows + scale * rng.standard_normal(rows.shape))
 
+    def audit(
+        self, length: int, dim: int, noise: float, rng: np.random.Generator, seed: int
+    ) -> TableAudit:
+        """Return what decides claims on a table; ``seed`` is of null draws and the bootstrap."""
+        return TableAudit(self.table(length, dim, noise, rng), seed)
+
 
 def claims(names: str) -> frozenset[str]:
     """Return the claims whose last words are given, such as ``"linear smooth"``.
@@ -95,7 +120,7 @@ def claims(names: str) -> frozenset[str]:
     KeyError
         If a word ends no claim.
     """
-    by_word = {claim.partition(".")[2]: claim for claim in CLAIMS}
+    by_word = {claim.partition(".")[2]: claim for claim in (*CLAIMS, *OF_MODELS, *OF_RUNS)}
     return frozenset(by_word[name] for name in names.split())
 
 

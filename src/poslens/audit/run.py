@@ -15,7 +15,14 @@ from typing import Any, TypeAlias
 
 from poslens._version import __version__
 from poslens.audit.cells import Cell, Outcome, decided, outcomes
-from poslens.audit.coverage import OWN_NULLS, Coverage, Uniformity, coverage, uniformity
+from poslens.audit.coverage import (
+    MODEL_NULLS,
+    OWN_NULLS,
+    Coverage,
+    Uniformity,
+    coverage,
+    uniformity,
+)
 from poslens.audit.evidence import DRAWS
 from poslens.audit.plan import Plan
 from poslens.files import written_whole
@@ -115,7 +122,7 @@ def run_audit(
     if workers == 1:
         results = []
         for done, (call, *arguments) in enumerate(tasks):
-            report("tables", done, len(tasks))
+            report("tables, models and runs", done, len(tasks))
             results.append(call(*arguments))
     else:
         # Started anew: a fork would inherit threads' locks.
@@ -135,13 +142,15 @@ def _tasks(plan: Plan, seed: int) -> Iterable[tuple[Any, ...]]:
         yield coverage, rho, length, dim, tables, seed
     for claim, process in OWN_NULLS:
         yield uniformity, claim, process, *plan.own_nulls, seed
+    for claim, process in MODEL_NULLS:
+        yield uniformity, claim, process, *plan.model_nulls, seed
 
 
 def _spread(pool: Executor, tasks: Sequence[tuple[Any, ...]], report: Progress) -> list[Any]:
     futures: list[Future[Any]] = [pool.submit(call, *arguments) for call, *arguments in tasks]
     try:
         for done, _ in enumerate(as_completed(futures)):
-            report("tables", done, len(tasks))
+            report("tables, models and runs", done, len(tasks))
         return [future.result() for future in futures]
     finally:
         for future in futures:

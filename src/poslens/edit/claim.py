@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 from poslens.checkpoints import PositionTable
-from poslens.claims.claim import Claim, Verdict
-from poslens.claims.decide import verdict
-from poslens.claims.rules import RULES, Rule
-from poslens.edit.intervals import FEWEST, increase
+from poslens.claims.claim import Claim
+from poslens.claims.over_contexts import FEWEST
+from poslens.claims.runs import BARS, decided_on_runs, inapplicable, rule_of_runs
+from poslens.edit.intervals import increase
 from poslens.edit.scores import Scores
 from poslens.errors import SettingError, UndefinedMeasureError, quoted
 
 CLAIM = "memory.compressible"
-BAR = 0.01  # of the mean loss
+BAR = BARS[CLAIM]
 SHARE = 4  # the table's numbers ÷ those that the claim allows
 
 
@@ -59,27 +58,22 @@ def compressible(
     SettingError
         If ``bars`` names another claim, or holds no number.
     """
-    rule = replace(
-        next(rule for rule in RULES if rule.id == CLAIM),
-        relation="<=",
-        bar=check_bars(bars),
-        needs="",
-    )
+    rule = rule_of_runs(CLAIM, check_bars(bars))
     if claim_rank(table.length, table.dim) < 1:
         size = f"{table.length} × {table.dim}"
-        return _inapplicable(rule, f"a table of {size} has no rank that takes a quarter of it")
+        return inapplicable(rule, f"a table of {size} has no rank that takes a quarter of it")
     if scores is None or original is None:
-        return _inapplicable(rule, reason or "the model's loss is not known")
+        return inapplicable(rule, reason or "the model's loss is not known")
     try:
         value, interval = increase(scores, original, seed)
     except UndefinedMeasureError as error:
-        return _inapplicable(rule, str(error))
+        return inapplicable(rule, str(error))
     share = numbers / (table.length * table.dim)
     note = f"rank {rank}, in {share:.1%} of the table's numbers: {original.mean:.4g} → "
     note += f"{scores.mean:.4g} nats per token, over {len(scores.losses)} contexts"
     if interval is None:
         note += f"; an interval needs {FEWEST}"
-    return _decided(rule, value, interval, note)
+    return decided_on_runs(rule, value, interval, note)
 
 
 def check_bars(bars: Mapping[str, float]) -> float:
@@ -102,25 +96,3 @@ def check_bars(bars: Mapping[str, float]) -> float:
                 f"the bar of {CLAIM} is no number", expected="a finite number", got=str(bar)
             )
     return float(bars.get(CLAIM, BAR))
-
-
-def _decided(rule: Rule, value: float, interval: tuple[float, float] | None, note: str) -> Claim:
-    bar = BAR if rule.bar is None else rule.bar
-    said = Verdict.INCONCLUSIVE if interval is None else verdict(rule, bar, value, interval, None)
-    return Claim(
-        rule.id,
-        rule.section,
-        rule.statement,
-        said,
-        value,
-        f"{rule.relation} {bar:.6g}",
-        interval,
-        note=note,
-    )
-
-
-def _inapplicable(rule: Rule, reason: str) -> Claim:
-    bar = f"{rule.relation} {rule.bar:.6g}"
-    return Claim(
-        rule.id, rule.section, rule.statement, Verdict.NOT_APPLICABLE, None, bar, note=reason
-    )

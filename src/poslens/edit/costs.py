@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from poslens.edit.intervals import increase, of_mean
+from poslens.claims.over_contexts import of_mean
+from poslens.edit.intervals import increase
 from poslens.edit.profiles import Edges, bin_edges
 from poslens.edit.results import Candidate, Compression, Extension, Interval
 from poslens.edit.scores import Drift, PerContext, Scores

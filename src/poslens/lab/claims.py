@@ -11,20 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from poslens.claims.claim import Claim, Verdict
-from poslens.claims.decide import decide, verdict
+from poslens.claims.claim import Claim
+from poslens.claims.decide import decide
 from poslens.claims.evidence import Evidence
+from poslens.claims.over_seeds import of_variance_ratio, worst
 from poslens.claims.rules import RULES, Rule
+from poslens.claims.runs import decided_on_runs, inapplicable, rule_of_runs
 from poslens.encodings.validate import INIT_STD
 from poslens.geometry.table import TableMeasures
 from poslens.lab.experiment import Arm
-from poslens.lab.intervals import of_mean, of_variance_ratio
 from poslens.lab.results import LabResults, Run
 from poslens.lab.tasks import Task
 
 RELATIVE = ("rope", "alibi", "t5", "shaw")
 FACTOR = 4  # of the trained length, at which extrapolation is judged
-_BAR = 1.0  # of both ratios: lower than the other's
 
 
 def lab_claims(results: LabResults) -> tuple[Claim, ...]:
@@ -40,21 +40,17 @@ def lab_claims(results: LabResults) -> tuple[Claim, ...]:
         ask for other distances at other lengths, and a loss near 0 has no perplexity to compare.
     ``training.stabler``
         Variance over seeds of the held-out loss with a table that began smooth ÷ with one that
-        began as noise; the interval is that of pairs, see `poslens.lab.intervals`.
+        began as noise; the interval is that of pairs, see `poslens.claims.over_seeds`.
 
     With one seed (two for ``training.stabler``) there is no interval, and the verdict is
     inconclusive.
     """
-    rules = {rule.id: rule for rule in RULES}
+    trained_rows = next(rule for rule in RULES if rule.id == "learned.trained_rows")
     return (
-        _trained_rows(rules["learned.trained_rows"], results),
-        _extrapolates(_with_bar(rules["relative.extrapolates"]), results),
-        _stabler(_with_bar(rules["training.stabler"]), results),
+        _trained_rows(trained_rows, results),
+        _extrapolates(rule_of_runs("relative.extrapolates"), results),
+        _stabler(rule_of_runs("training.stabler"), results),
     )
-
-
-def _with_bar(rule: Rule) -> Rule:
-    return replace(rule, relation="<=", bar=_BAR, needs="")
 
 
 def _trained_rows(rule: Rule, results: LabResults) -> Claim:
@@ -64,7 +60,7 @@ def _trained_rows(rule: Rule, results: LabResults) -> Claim:
         for run in runs.values()
     ]
     if not found:
-        return _inapplicable(rule, "no run with a learned table that began as noise is done")
+        return inapplicable(rule, "no run with a learned table that began as noise is done")
     value = max(claim.value or 0.0 for claim in found)
     ends = [end for claim in found for end in claim.interval or (claim.value or 0.0,)]
     return _decided(
@@ -97,7 +93,7 @@ def _untouched(runs: dict[int, Run], context: int) -> str:
 
 def _extrapolates(rule: Rule, results: LabResults) -> Claim:
     if isinstance(results.experiment.data, Task):
-        return _inapplicable(
+        return inapplicable(
             rule,
             f"is a claim about perplexity on text, and this experiment is on the task "
             f"{results.experiment.data.task}: its accuracy by length is what tells",
@@ -123,22 +119,21 @@ def _extrapolates(rule: Rule, results: LabResults) -> Claim:
         if pairs:
             by_scheme[arm.label] = np.array(pairs)
     if not by_scheme:
-        return _inapplicable(
+        return inapplicable(
             rule,
             f"needs runs of a relative scheme and a learned table with rows for {FACTOR}× the "
             "trained length, of one seed",
         )
-    worst = max(by_scheme, key=lambda label: float(by_scheme[label].mean()))
-    interval = of_mean(by_scheme[worst])
+    last, largest, interval = worst(by_scheme)
     each = ", ".join(
         f"{label} {_ratio(float(excess.mean())):.3g}" for label, excess in by_scheme.items()
     )
     return _decided(
         rule,
-        _ratio(max(float(excess.max()) for excess in by_scheme.values())),
+        _ratio(largest),
         None if interval is None else (_ratio(interval[0]), _ratio(interval[1])),
         f"perplexity at {FACTOR}× ÷ at 1×, over the learned table's, mean over seeds: {each}; "
-        f"the interval is of {worst}, over {_counted(len(by_scheme[worst]))}",
+        f"the interval is of {last}, over {_counted(len(by_scheme[last]))}",
     )
 
 
@@ -155,14 +150,14 @@ def _stabler(rule: Rule, results: LabResults) -> Claim:
     smooth = _runs_of(results, lambda arm: arm.init == "smooth")
     seeds = [seed for seed in noise if seed in smooth]
     if len(seeds) < 2:
-        return _inapplicable(
+        return inapplicable(
             rule, "needs a learned table that began as noise and one that began smooth, two seeds"
         )
     first = np.array([smooth[seed].loss for seed in seeds])
     second = np.array([noise[seed].loss for seed in seeds])
     below = float(np.var(second, ddof=1))
     if below == 0:
-        return _inapplicable(rule, "the loss of the table that began as noise has no variance")
+        return inapplicable(rule, "the loss of the table that began as noise has no variance")
     told = ", ".join(
         f"{name} {losses.mean():.4g} ± {losses.std(ddof=1):.2g}"
         for name, losses in (("smooth", first), ("noise", second))
@@ -176,26 +171,12 @@ def _stabler(rule: Rule, results: LabResults) -> Claim:
 
 
 def _decided(rule: Rule, value: float, interval: tuple[float, float] | None, note: str) -> Claim:
-    bar = rule.bar if rule.bar is not None else math.nan
-    said = Verdict.INCONCLUSIVE if interval is None else verdict(rule, bar, value, interval, None)
-    if interval is None:
-        note += "; too few seeds for an interval"
-    return Claim(
-        rule.id,
-        rule.section,
-        rule.statement,
-        said,
-        value if math.isfinite(value) else None,
-        f"{rule.relation} {bar:.6g}",
-        interval if interval is None or all(map(math.isfinite, interval)) else None,
-        note=note,
-    )
-
-
-def _inapplicable(rule: Rule, reason: str) -> Claim:
-    bar = "" if rule.bar is None else f"{rule.relation} {rule.bar:.6g}"
-    return Claim(
-        rule.id, rule.section, rule.statement, Verdict.NOT_APPLICABLE, None, bar, note=reason
+    few = "; too few seeds for an interval" if interval is None else ""
+    claim = decided_on_runs(rule, value, interval, note + few)
+    return replace(
+        claim,
+        value=value if math.isfinite(value) else None,
+        interval=interval if interval is None or all(map(math.isfinite, interval)) else None,
     )
 
 

@@ -142,7 +142,7 @@ def first_block_logits(
     shown = _position_bearing(sums) if head is None else head
     return FirstLogits(
         sums=sums,
-        reconstruction_error=_error(first, block, inside, entering.stream(0)),
+        reconstruction_error=reconstruction_error(first, block, inside, entering.stream(0)),
         head=shown,
         picture=term_logits(first, shown)[:, :SHOWN, :SHOWN],
         means=means,
@@ -235,8 +235,20 @@ def _position_bearing(sums: TermSums) -> int:
     return int(np.argmax(np.nan_to_num(shares, nan=-np.inf)))
 
 
-def _error(parts: LogitParts, block: AttentionBlock, inside: Acting, stream: Stream) -> float:
-    """Return how far the terms' sum is from logits that were never taken apart."""
+def reconstruction_error(
+    parts: LogitParts, block: AttentionBlock, inside: Acting, stream: Stream
+) -> float:
+    """Return how far the terms' sum is from logits that were never taken apart.
+
+    Parameters
+    ----------
+    parts
+        Of the logits on one text, perhaps its first positions alone.
+    block, inside
+        The block, and what its scheme does.
+    stream
+        What enters it on the whole text.
+    """
     queries, keys, _ = block.vectors(stream.content + stream.position + stream.constant)
     if inside.rope is not None:
         at = np.arange(queries.shape[1])

@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
+from poslens.claims.over_contexts import FEWEST
 from poslens.edit.costs import drifted, loss_over, mean_kl, perplexity, saved, seed_of
-from poslens.edit.intervals import FEWEST
 from poslens.edit.report import shown
 from poslens.edit.report.columns import Column, rows
 from poslens.edit.results import Candidate, Compression, Extension, Tried

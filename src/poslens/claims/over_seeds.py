@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
@@ -46,3 +48,23 @@ def of_variance_ratio(
     root = float(np.sqrt(k * k - 1))
     # The lower end as the reciprocal of the upper: k - root cancels where k is large.
     return above / below / (k + root), above / below * (k + root)
+
+
+def worst(
+    excess: Mapping[str, Float[np.ndarray, "seed"]],
+) -> tuple[str, float, tuple[float, float] | None]:
+    """Return the scheme that is worst on average, the worst value of all, and an interval.
+
+    Parameters
+    ----------
+    excess
+        By how much each scheme, at least one, is above what it is held against, seed by seed.
+
+    Returns
+    -------
+    scheme, value, interval
+        The interval is that of the scheme's mean; None for fewer than two seeds.
+    """
+    scheme = max(excess, key=lambda name: float(excess[name].mean()))
+    value = max(float(values.max()) for values in excess.values())
+    return scheme, value, of_mean(excess[scheme])
