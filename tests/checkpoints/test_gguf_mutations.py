@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import jaxtyping
 import pytest
 from containers import Shapes
 from gguf_files import SIZES
@@ -12,6 +9,7 @@ from gguf_mutants import MORE, Mutants, one_line, survives, valid_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotations import unchecked
 from poslens.checkpoints.description import describe_model
 from poslens.checkpoints.gguf_architectures import ARCHITECTURE, ARCHITECTURES, model_config
 from poslens.checkpoints.gguf_header import LeftOut, Value
@@ -34,14 +32,6 @@ def mutants() -> Mutants:
     return Mutants(valid_files())
 
 
-@pytest.fixture
-def no_type_checks() -> Iterator[None]:
-    """Functions that are not checked as they are called, which is ten times faster here."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 def test_the_files_to_be_damaged_are_sound(mutants: Mutants) -> None:
     assert all(survives(content) for content in mutants.valid)
 
@@ -51,7 +41,7 @@ def test_types_hold_with_damaged_files(mutants: Mutants) -> None:
     assert set(outcomes) == {False, True}
 
 
-@pytest.mark.usefixtures("no_type_checks")
+@unchecked()
 def test_damaged_files_load_or_are_refused(mutants: Mutants) -> None:
     outcomes: list[bool] = []
 
@@ -66,8 +56,8 @@ def test_damaged_files_load_or_are_refused(mutants: Mutants) -> None:
     assert 0.1 < sum(outcomes) / len(outcomes) < 0.9
 
 
-@pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("arch", ARCHITECTURES)
+@unchecked()
 def test_any_value_at_any_key_is_understood_or_refused(arch: str) -> None:
     sound: dict[str, Value] = {ARCHITECTURE: arch}
     for values in (SIZES, MORE.get(arch, {})):

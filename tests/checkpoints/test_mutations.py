@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from mutation import HOSTILE, LEAST, json_mutant, mutant, outcome, put, survives
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from annotations import unchecked
 from poslens.checkpoints import PositionTable, load_table
 from poslens.checkpoints.byte_source import LocalFile
 from poslens.checkpoints.config import Config
@@ -62,7 +64,9 @@ def by_reference(content: bytes) -> Content:
     }
 
 
-STRICTER = re.compile(r"the key .* twice|name of more than|shape of whole numbers|most 64 dimens")
+STRICTER = re.compile(
+    r"the key .* twice|name of more than|shape of whole numbers|most 64 dimens|most 4096 bytes for"
+)
 
 
 def reference_reads(content: bytes) -> bool:
@@ -355,7 +359,10 @@ def admitted() -> Iterator[Any]:
 
 
 def test_every_value_of_every_familys_config() -> None:
-    """Each key that a family looks at, in the config or a section of it, with every value."""
+    """Each key that a family looks at, in the config or a section of it, with every value.
+
+    The annotations are checked with every twentieth, so that they are in every family.
+    """
     deep: Any = 0
     for _ in range(300):
         deep = [deep]
@@ -375,7 +382,8 @@ def test_every_value_of_every_familys_config() -> None:
     def describe(config: dict[str, Any]) -> set[str]:
         nonlocal tried, described
         asked = Asked(config)
-        found = outcome(lambda: describe_model(tensors, config_of(asked)))
+        with nullcontext() if tried % 20 == 0 else unchecked():
+            found = outcome(lambda: describe_model(tensors, config_of(asked)))
         tried += 1
         if isinstance(found, Description):
             described += 1

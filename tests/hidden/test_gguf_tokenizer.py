@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import gguf
 import pytest
 import transformers
 
@@ -13,7 +15,12 @@ from poslens.hidden import tokenizer_in
 TEXT = "How does this model know where a token is? In 2,026 ways: é, 漢字 and\ttabs."
 
 
-def test_its_ids_are_those_of_transformers(smollm2_path: Path) -> None:
+def test_its_ids_are_those_of_transformers(
+    smollm2_path: Path,
+    read_gguf: Callable[[str], gguf.GGUFReader],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gguf, "GGUFReader", read_gguf)
     own = transformers.AutoTokenizer.from_pretrained(
         smollm2_path.parent, gguf_file=smollm2_path.name
     )

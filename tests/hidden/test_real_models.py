@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pydoc_data.topics
+from collections.abc import Callable
 from pathlib import Path
 
 import brute_attention as brute
+import gguf
 import numpy as np
 import pytest
 import transformers as hf
@@ -58,9 +60,12 @@ def test_minilm_against_logits_written_out(
 
 
 @pytest.fixture(scope="module")
-def smollm2_states(smollm2_path: Path) -> HiddenStates:
+def smollm2_states(smollm2_path: Path, read_gguf: Callable[[str], gguf.GGUFReader]) -> HiddenStates:
     rng = np.random.default_rng(0)
-    return follow(smollm2_path, rng.integers(3, 49_000, size=(3, 48)))
+    with pytest.MonkeyPatch.context() as patched:
+        # transformers reads the file once for its config and once more for its weights.
+        patched.setattr(gguf, "GGUFReader", read_gguf)
+        return follow(smollm2_path, rng.integers(3, 49_000, size=(3, 48)))
 
 
 def test_smollm2_from_its_gguf_at_every_layer(smollm2_states: HiddenStates) -> None:
