@@ -144,16 +144,15 @@ def walk_draws(length: int, dim: int, draws: int) -> Work:
 
 
 def causal_kernel(length: int, dim: int) -> Work:
-    """Return those of heads of width 64: three products a block of 128 rows, two FFTs a dimension.
+    """Return those of heads of width 64: three products a block of 64 rows, two FFTs a dimension.
 
-    The triangle of logits within a block is made as a square.
+    The triangle of logits within a block is made as a square, and so is that of pairs of blocks.
     """
     products = 0.0
-    for _, blocks, size in energy.groups(length, energy._BLOCK):
+    for _, blocks, size in energy.groups(length, energy._BLOCK, energy._GROUP):
         own = 2 * size**2 * WIDTH
-        sums = 2 * (size + 1) * WIDTH**2
-        queries = 2 * size * WIDTH**2
-        products += blocks * (own + sums + queries)
+        squares = 2 * 2 * size * WIDTH**2
+        products += blocks * (own + squares) + 2 * blocks**2 * WIDTH**2
     transforms = (2 * WIDTH + 1) * real_fft(padded(length, length))
     heads = dim // WIDTH
     return Work(heads * products, heads * transforms, moved=16.0 * length * dim)
@@ -162,7 +161,7 @@ def causal_kernel(length: int, dim: int) -> Work:
 def causal_terms(length: int, dim: int, parts: int = 3) -> Work:
     """Return those of heads of width 64 in three parts: five kinds of products a group of rows."""
     products = 0.0
-    for _, blocks, size in weighted_keys.groups(length, weighted_keys._BLOCK):
+    for _, blocks, size in weighted_keys.groups(length, weighted_keys._BLOCK, weighted_keys._GROUP):
         own = 2 * size**2 * WIDTH
         weighted = parts * 2 * size**2 * WIDTH
         scatters = parts * 2 * (size + 1) * WIDTH**2

@@ -95,14 +95,20 @@ def test_walks_draw_every_step() -> None:
     assert count.walk_draws(40, 6, 3).normals == sum(steps)
 
 
-@pytest.mark.parametrize("length", [100, 128, 300, 1111])
-def test_causal_kernels_take_three_products_a_block(length: int) -> None:
+@pytest.mark.parametrize("length", [50, 64, 300, 1024, 2500])
+def test_causal_kernels_take_three_products_a_block_and_pairs_of_blocks(length: int) -> None:
     operations = 0
-    for start in range(0, length, 128):
-        rows = min(128, length - start)
+    for start in range(0, length, 64):
+        rows = min(64, length - start)
         operations += product(rows, WIDTH, rows)  # the block's logits
-        operations += product(WIDTH, rows + 1, WIDTH)  # its keys, and how far their mean moved
+        operations += product(WIDTH, rows, WIDTH)  # its keys
         operations += product(WIDTH, rows, WIDTH)  # its queries
+    whole = length // 64
+    for start in range(0, whole, 16):
+        blocks = min(16, whole - start)
+        operations += product(blocks, WIDTH * WIDTH, blocks)
+    if length % 64:
+        operations += product(1, WIDTH * WIDTH, 1)
     assert count.causal_kernel(length, 2 * WIDTH).products == 2 * operations
 
 
