@@ -351,6 +351,29 @@ def test_what_stops_it_on_the_way_leaves_nothing(
     assert only_the_source(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_termination_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    """Nor does a second one, which `timeout` sends, while the first is obeyed."""
+    script = Path(__file__).with_name("terminated_in_a_process.py")
+    asked = [
+        "extend",
+        str(source),
+        "--to",
+        "90",
+        "--method",
+        "tile",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, str(script), *asked], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["open", "shutil.rmtree"]
+    assert done.stderr == "poslens: terminated; nothing was written\n"
+    assert done.returncode == 143
+    assert only_the_source(tmp_path)
+
+
 def test_a_folder_that_appears_meanwhile_is_not_replaced(source: Path, tmp_path: Path) -> None:
     def make(*_: object) -> None:
         (tmp_path / "out").mkdir(exist_ok=True)
