@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 import poslens
 from poslens.cli import app
+from poslens.command_line import terminated_as_interrupted
 
 
 def run(*arguments: str) -> Result:
@@ -207,3 +210,36 @@ def test_every_public_name_is_there() -> None:
         assert getattr(poslens, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = poslens.nothing
+
+
+def test_sigterm_is_an_exception_for_as_long_as_a_command_runs() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, terminated_as_interrupted():
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_handler_of_the_callers_stays() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        with terminated_as_interrupted():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
+
+
+def test_another_thread_leaves_sigterm_alone() -> None:
+    found: list[object] = []
+
+    def enter() -> None:
+        with terminated_as_interrupted():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [before]

@@ -20,6 +20,7 @@ from poslens.command_line import (
     errors_on_one_line,
     progress_bar,
     show,
+    terminated_as_interrupted,
 )
 from poslens.edit import commands as edit
 from poslens.errors import SettingError, quoted
@@ -225,4 +226,5 @@ def _parsed_bar(text: str) -> tuple[str, float]:
 
 def main() -> None:
     """Run the command line."""
-    app()
+    with terminated_as_interrupted():
+        app()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +30,34 @@ Json = Annotated[
 ]
 Debug = Annotated[bool, typer.Option(help="Show a traceback on an error.")]
 
+_TERMINATED = 143  # the exit status that shells give it
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Make SIGTERM a `SystemExit`, so that what is half-written is removed, as after Ctrl-C.
+
+    Afterwards the signal does what it did before. Outside the main thread, and where the caller of
+    the process has it ignored or handled, nothing changes.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    # `timeout` sends it twice: the second must not end what the first one made tidy up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(_TERMINATED)
+
 
 @contextmanager
 def errors_on_one_line(*, debug: bool, kept: str = "nothing was written") -> Iterator[None]:
@@ -45,6 +76,10 @@ def errors_on_one_line(*, debug: bool, kept: str = "nothing was written") -> Ite
         raise
     except KeyboardInterrupt:
         _leave(f"interrupted; {kept}", 130)
+    except SystemExit as end:
+        if end.code != _TERMINATED:
+            raise
+        _leave(f"terminated; {kept}", _TERMINATED)
     except BrokenPipeError:
         # The reader of standard output has gone (`| head`): nothing is left to say to it.
         sys.stderr.close()

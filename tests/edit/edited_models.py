@@ -32,6 +32,13 @@ DECODERS: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 3},
     "gpt_neox": {"rotary_pct": 0.5},
     "bloom": GPT,
+    "mpt": {
+        "d_model": 48,
+        "n_heads": 6,
+        "n_layers": 2,
+        "expansion_ratio": 1,
+        "max_seq_len": POSITIONS,
+    },
     "bart": {
         "d_model": 48,
         "decoder_layers": 2,

@@ -187,6 +187,31 @@ def test_alibi_is_measured_as_it_is(tmp_path: Path) -> None:
         write_extended(found, tmp_path / "out")
 
 
+def test_mpt_reads_as_far_as_its_config_says(tmp_path: Path) -> None:
+    """Its biases end there, though ALiBi has a value for every distance."""
+    source, text = saved("mpt", tmp_path / "source"), text_file(tmp_path)
+    tokens = drawn(2, LONG)
+    with pytest.raises(RuntimeError, match="must match"):
+        losses_by_hand(source, tokens)
+    long = hf.MptForCausalLM.from_pretrained(source, max_seq_len=LONG)
+    long.save_pretrained(tmp_path / "long")
+    own = losses_by_hand(tmp_path / "long", tokens)
+    found = poslens.extend(str(source), LONG, tokens=tokens, method="unchanged")
+    assert (found.trained, found.scheme) == (POSITIONS, "alibi")
+    assert found.tried[0].about.startswith("only max_seq_len of the config")
+    np.testing.assert_allclose(scores_of(found, "unchanged").losses, own, rtol=0, atol=1e-5)
+    done = run(
+        "extend", source, "--to", LONG, "--text", text, "--contexts", 2,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "unchanged" in done.stdout
+    before, after = (json.loads((one / "config.json").read_text())
+                     for one in (source, tmp_path / "out"))  # fmt: skip
+    assert after == before | {"max_seq_len": LONG}
+    np.testing.assert_array_equal(losses_by_hand(tmp_path / "out", tokens), own)
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
 def test_encoders_predict_what_is_masked(tmp_path: Path, family: str) -> None:
     source, text = saved(family, tmp_path / "source"), text_file(tmp_path)

@@ -109,6 +109,9 @@ def test_formulas() -> None:
     assert "a formula, which has a value for every position" in refused(
         "extend", sinusoidal, "--to", 128
     )
+    line = refused("extend", "nope", "--to", 128)
+    assert "got no position at all" in line
+    assert "formula" not in line
     assert "no table to compress" in refused("compress", "alibi:heads=12")
     assert "no checkpoint to write" in refused("compress", sinusoidal, "--out", OUT)
 

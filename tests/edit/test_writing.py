@@ -30,7 +30,7 @@ from poslens.checkpoints import load_table
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.sources import open_any
 from poslens.edit.card import HEADING, card_section
-from poslens.edit.placing import Edit, rope_edit, table_edit, together
+from poslens.edit.placing import Edit, table_edit, together, values_edit
 from poslens.edit.writing import FACTORS, check_writable_checkpoint, write_checkpoint
 from poslens.errors import OutputError, PosLensError, SettingError, SourceError, TableError
 
@@ -304,12 +304,12 @@ def test_edits_that_do_not_fit(source: Path, tmp_path: Path) -> None:
         with pytest.raises(SettingError):
             write_checkpoint(opened(source), edit, tmp_path / "out")
     assert only_the_source(tmp_path)
-    one = rope_edit(opened(source), None, {"a": 1}, 5, "x")
-    two = rope_edit(opened(source), None, {"a": 2}, 5, "x")
+    one = values_edit(opened(source), None, {"a": 1}, 5, "x")
+    two = values_edit(opened(source), None, {"a": 2}, 5, "x")
     with pytest.raises(SettingError, match="two of 'a'"):
         together(one, two)
     with pytest.raises(SettingError, match="no part 'decoder'"):
-        rope_edit(opened(source), "decoder", {"a": 2}, 5, "x")
+        values_edit(opened(source), "decoder", {"a": 2}, 5, "x")
 
 
 def test_numbers_beyond_the_stored_dtype_leave_nothing(tmp_path: Path) -> None:
@@ -348,6 +348,29 @@ def test_what_stops_it_on_the_way_leaves_nothing(
     expected = OutputError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         write_checkpoint(opened(source), longer_edit(source), tmp_path / "out", stop)
+    assert only_the_source(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_termination_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    """Nor does a second one, which `timeout` sends, while the first is obeyed."""
+    script = Path(__file__).with_name("terminated_in_a_process.py")
+    asked = [
+        "extend",
+        str(source),
+        "--to",
+        "90",
+        "--method",
+        "tile",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, str(script), *asked], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["open", "shutil.rmtree"]
+    assert done.stderr == "poslens: terminated; nothing was written\n"
+    assert done.returncode == 143
     assert only_the_source(tmp_path)
 
 

@@ -29,7 +29,7 @@ from written_models import (
 )
 
 from poslens.checkpoints import describe, load_table
-from poslens.edit.placing import rope_edit, table_edit
+from poslens.edit.placing import table_edit, values_edit
 from poslens.edit.writing import write_checkpoint
 
 CONTAINERS = ("safetensors", "sharded safetensors", "bin", "sharded bin")
@@ -192,7 +192,7 @@ def test_rotary_parameters_are_what_transformers_reads(tmp_path: Path, style: st
         (source / "config.json").write_text(json.dumps(values))
     changes = {"rope_parameters": LINEAR, "max_position_embeddings": 2 * LENGTH}
     checkpoint = opened(source)
-    edit = rope_edit(checkpoint, None, changes, 2 * LENGTH, "## Linear")
+    edit = values_edit(checkpoint, None, changes, 2 * LENGTH, "## Linear")
     write_checkpoint(checkpoint, edit, tmp_path / "out")
     new, state = loaded(hf.LlamaForCausalLM, tmp_path / "out")
     assert {key: new.config.rope_parameters[key] for key in LINEAR} == LINEAR

@@ -92,7 +92,7 @@ def test_errors_are_one_line(arguments: list[str], words: list[str], tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_processes_end_with_their_parent(sent: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "poslens", "lab", "run", str(written(tmp_path))]
@@ -106,9 +106,12 @@ def test_processes_end_with_their_parent(sent: signal.Signals, tmp_path: Path) -
         time.sleep(0.05)
     parent.send_signal(sent)
     _, said = parent.communicate(timeout=60)
-    if sent == signal.SIGINT:
-        assert parent.returncode == 130
-        assert said.splitlines()[-1].startswith("poslens: interrupted; ")
+    if sent != signal.SIGKILL:
+        status, word = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}[
+            sent
+        ]
+        assert parent.returncode == status
+        assert said.splitlines()[-1].startswith(f"poslens: {word}; ")
         assert "--resume" in said
     # A run's lock is free when the process that held it has ended.
     for folder in begun:

@@ -17,6 +17,7 @@ from poslens.edit.intervals import recommend
 from poslens.edit.results import Extension, Tried
 from poslens.edit.scores import Scores
 from poslens.edit.ways import Ways, ways_of
+from poslens.encodings import Nope
 from poslens.errors import SettingError, quoted
 from poslens.reading import Reading
 from poslens.text import Contexts
@@ -143,12 +144,19 @@ def extend(
 
 
 def _require_stored(given: Asked) -> None:
-    """Refuse formulas, which have rows for every position."""
+    """Refuse formulas, which have rows for every position, and what knows no positions."""
     opened, description = given.opened, given.description
     named = isinstance(opened, NamedEncoding)
     schemes = () if description is None else description.schemes
     tables = [one for one in schemes if isinstance(one, AddedTable)]
     computed = [one for one in tables if one.kind == "sinusoidal" and one.tensor is None]
+    if isinstance(opened, NamedEncoding) and isinstance(opened.spec.encoding, Nope):
+        raise SettingError(
+            f"there is nothing to extend in {quoted(opened.uri)}",
+            expected="a table that is stored, or a model that rotates by position",
+            got="no position at all: NoPE adds, rotates and biases nothing",
+            remedy="use it at any length: no edit is needed",
+        )
     if named or any(given.part in (None, one.part) for one in computed):
         raise SettingError(
             f"the positions of {quoted(opened.uri)} are computed from a formula",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families import FAMILIES
@@ -18,6 +18,10 @@ _OF_STACK = {
     "decoder": ("max_decoder_position_embeddings", "max_target_positions"),
 }
 _COMMON = ("max_position_embeddings", "n_positions", "n_ctx")
+# transformers' DeBERTa counts distances up to this, and up to the table's length where it is below
+# 1: a longer table alone would make another relative attention.
+_SPAN = "max_relative_positions"
+_WITH_A_SPAN = ("deberta", "deberta-v2")
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,18 @@ class Length:
         Where it is, in all its spellings; the first one counts.
     beyond
         How many more than positions it counts: RoBERTa's counts stored rows, OPT's does not.
+    kept
+        What else was derived from the number, and has to be said for it to stay: DeBERTa's
+        relative attention.
     """
 
     paths: tuple[Path, ...]
     beyond: int
+    kept: Mapping[Path, object] = field(default_factory=dict)
 
     def values(self, positions: int) -> dict[Path, object]:
         """Return what the config says of a table of so many positions."""
-        return dict.fromkeys(self.paths, positions + self.beyond)
+        return dict.fromkeys(self.paths, positions + self.beyond) | dict(self.kept)
 
 
 def length_of(found: Found, rows: int, config: Config) -> Length | None:
@@ -84,12 +92,24 @@ def length_of(found: Found, rows: int, config: Config) -> Length | None:
             if values.get(key) == rows - offset + beyond
         )
         if paths:
-            return Length(paths, beyond)
+            return Length(paths, beyond, _kept(found, sections, rows - offset + beyond))
     silent = not any(values.get(key) is not None for key in keys for _, values in sections)
     # With rows before position 0, only a number that stands there says what it counts.
     if silent and offset == 0 and sections:
-        return Length(((*sections[0][0], keys[0]),), 0)
+        return Length(((*sections[0][0], keys[0]),), 0, _kept(found, sections, rows))
     return None
+
+
+def _kept(
+    found: Found, sections: Sequence[tuple[Path, Mapping[str, object]]], length: int
+) -> dict[Path, object]:
+    """Return what a longer table would change in a model's relative attention, as it is now."""
+    config = found.config
+    if found.family not in _WITH_A_SPAN or not config.switch("relative_attention", False):
+        return {}
+    if config.signed(_SPAN, -1) > 0:
+        return {}
+    return {(*above, _SPAN): length for above, _ in sections}
 
 
 def _sections(found: Found, config: Config) -> Iterator[tuple[Path, Mapping[str, object]]]:

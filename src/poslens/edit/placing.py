@@ -1,4 +1,4 @@
-"""`Edit`: what is to change in a checkpoint, made from new rows or new rotary parameters."""
+"""`Edit`: what is to change in a checkpoint, made from new rows or new values of its config."""
 
 from __future__ import annotations
 
@@ -142,17 +142,17 @@ def _fixed_length(place: Place, tensors: Tensors) -> SettingError:
     )
 
 
-def rope_edit(
+def values_edit(
     checkpoint: Checkpoint, part: str | None, changes: Mapping[str, object], to: int, card: str
 ) -> Edit:
-    """Put rotary parameters into the config, in the words that its file has for them.
+    """Put rotary parameters or a limit into the config, in the words that its file has for them.
 
     Parameters
     ----------
     checkpoint
         An opened source.
     part
-        Of a model that is made of others, the one that rotates.
+        Of a model that is made of others, the one whose values they are.
     changes
         New values by key, of the config (or the section of it for text) as transformers 5 has it.
     to

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 M = TypeVar("M", Method, RopeMethod)
 
 UNCHANGED = "unchanged"
+# Where transformers makes biases for as many positions as this key says, and none beyond.
+_LIMITS = {"mpt": "max_seq_len"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +129,14 @@ def ways_of(given: Asked, table: PositionTable | None, trained: int, to: int) ->
     config = given.opened.config if isinstance(given.opened, Checkpoint) else None
     if rotates(given.description) and config is not None:
         return _that_fit(scheme, ROPE_METHODS, partial(_rotation, config, given.part, trained, to))
-    return Ways(
-        scheme, {UNCHANGED: Way(f"nothing is changed: {scheme} has no values that run out")}
-    )
+    limit = None if config is None else limit_of(config, given.part)
+    if limit is None:
+        way = Way(f"nothing is changed: {scheme} has no values that run out")
+    else:
+        changes = {limit: to}
+        about = f"only {limit} of the config, up to which transformers computes {scheme}"
+        way = Way(about, changes=changes, rescaled=lambda _: changes)
+    return Ways(scheme, {UNCHANGED: way})
 
 
 def _together(given: Asked, table: PositionTable) -> Iterator[tuple[str | None, PositionTable]]:
@@ -172,6 +179,20 @@ def rotates(description: Description | None) -> bool:
     """Return whether a model turns queries and keys by position."""
     schemes = () if description is None else description.schemes
     return any(isinstance(one, Rotary) for one in schemes)
+
+
+def limit_of(config: Config, part: str | None) -> str | None:
+    """Return the config's key that alone bounds what a model reads; None where nothing does.
+
+    MPT's ALiBi has a value for every distance, and transformers computes it for ``max_seq_len``.
+
+    Raises
+    ------
+    SettingError
+        If there is no such part.
+    """
+    _, values = text_section(config, part)
+    return _LIMITS.get(str(values.get("model_type")))
 
 
 def _that_fit(scheme: str, methods: Mapping[str, M], way: Callable[[M], Way]) -> Ways:

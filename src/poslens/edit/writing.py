@@ -147,7 +147,7 @@ def write_checkpoint(
     checkpoint
         An opened source, which is not changed.
     edit
-        From `table_edit`, `rope_edit` or `together`.
+        From `table_edit`, `values_edit` or `together`.
     folder
         It must not exist.
     progress

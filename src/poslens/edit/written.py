@@ -19,10 +19,10 @@ from poslens.edit.card import card_section
 from poslens.edit.costs import increase_of, loss_over, saved, seed_of
 from poslens.edit.extension import extended
 from poslens.edit.places import parts_together
-from poslens.edit.placing import Edit, rope_edit, table_edit, together
+from poslens.edit.placing import Edit, table_edit, together, values_edit
 from poslens.edit.report.shown import cheaper
 from poslens.edit.results import Compression, Extension, Interval
-from poslens.edit.ways import rotates, scheme_of
+from poslens.edit.ways import limit_of, rotates, scheme_of
 from poslens.edit.writing import FACTORS, Written, check_writable_checkpoint, write_checkpoint
 from poslens.errors import SettingError, quoted
 
@@ -60,7 +60,8 @@ def check_out(
     check_writable_checkpoint(checkpoint, folder)
     description = described(checkpoint)
     known = description is None or description.adds_table or rotates(description)
-    if extends and not known:
+    config = checkpoint.config
+    if extends and not known and (config is None or limit_of(config, None) is None):
         raise _nothing_to_write(scheme_of(description))
 
 
@@ -113,7 +114,7 @@ def write_extended(
         raise _nothing_to_write(found.scheme)
     card = _extended_card(checkpoint, found, found.chosen)
     if found.rows is None:
-        edit = rope_edit(checkpoint, found.part, found.changes, found.to, card)
+        edit = values_edit(checkpoint, found.part, found.changes, found.to, card)
     else:
         edit = _tables_edit(checkpoint, found, found.chosen, card)
     return write_checkpoint(checkpoint, edit, folder, progress)

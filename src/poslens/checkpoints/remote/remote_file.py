@@ -104,7 +104,7 @@ class RemoteFile(ByteSource):
         missing = [(a, b) for a, b in spans if self._find(a, b) is None]
         try:
             self._held += together(self._fetched_with_others, joined(missing), MOST_REQUESTS)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             self._transfer.abandon()
             raise
 
