@@ -148,7 +148,7 @@ class _Model:
         found, at = self._in_attention(block.part), np.arange(TOKENS)
         if found.rope is not None:
             rope = found.rope
-            return Positions(rotation=lambda vectors: rope.rotate(vectors, at))
+            return Positions(rotation=lambda vectors: rope.rotate(vectors, at, TOKENS))
         profile = found.profile(offsets(TOKENS, causal=block.causal), block.scale)
         if profile is None:
             return None
