@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from poslens.attention import HeadMeans, at_pairs, offsets
-from poslens.axes import HeadOffsets, Rows
+from poslens.axes import Rows
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import (
     AttentionBlock,
@@ -103,8 +103,9 @@ class _Model:
             return Kernels(reason=NO_CONFIG)
         part = self.part or added[table.source.tensor].part
         block = read_block(self.checkpoint, part)
-        beside = self._beside(block, table.length)
-        found = table_kernels(table.rows, block, beside, self.context)
+        inside, at = self._in_attention(block.part), offsets(table.length, causal=block.causal)
+        beside = inside.profile(at, block.scale)
+        found = table_kernels(table.rows, block, beside, self.context, inside.beyond)
         count = min(TOKENS, table.length)
         positions = Positions(
             table=table.rows[:count],
@@ -121,11 +122,6 @@ class _Model:
             return rng.standard_normal((count, size))
         chosen = rng.choice(table.tokens.shape[0], size=count)
         return table.tokens[chosen].astype(np.float64)
-
-    def _beside(self, block: AttentionBlock, length: int) -> HeadOffsets | None:
-        """Return what the first block adds by distance beside a table; None for nothing."""
-        at = offsets(length, causal=block.causal)
-        return self._in_attention(block.part).profile(at, block.scale)
 
     def _in_attention(self, part: str | None) -> InAttention:
         return in_attention(self.checkpoint.tensors, self.schemes, part, 0, self.context)
