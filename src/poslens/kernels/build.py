@@ -79,7 +79,9 @@ def kernels_of(
     try:
         return model.of_table(table) if table is not None else model.of_schemes()
     except PosLensError as error:
-        return Kernels(reason=str(error), context=description.context)
+        without = any(isinstance(one, NoPosition) for one in description.schemes)
+        relative = table is None and not without
+        return Kernels(relative=relative, reason=str(error), context=description.context)
 
 
 class _Model:
