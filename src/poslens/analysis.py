@@ -200,6 +200,7 @@ def kernel_evidence(kernels: Kernels, opened: Opened | None) -> KernelEvidence:
         order_reason="speaks of a model's attention; an encoding by itself has none"
         if named
         else kernels.order_reason or kernels.reason,
+        left_out=kernels.left_out,
     )
 
 

@@ -106,6 +106,11 @@ def test_learning_distance_names_heads_that_look_back() -> None:
     [
         ({"relative": True, "shares": (1.0,)}, "speaks of what is learned"),
         ({"trained": False, "shares": (1.0,)}, "speaks of trained attention"),
+        (
+            {"left_out": "terms of content", "shares": (1.0,)},
+            "speaks of all that attention does by position; the kernel is of the table alone, "
+            "without terms of content",
+        ),
         ({"shares": (None, None)}, "the kernel of every head is constant along its rows"),
         ({"reason": "of this reason"}, "of this reason"),
         ({}, "needs the model's attention; a position table alone does not decide it"),

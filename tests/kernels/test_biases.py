@@ -98,6 +98,28 @@ def test_t5(part: str, tmp_path: Path) -> None:
     assert with_positions > 1e-3
 
 
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_relative_scheme_whose_kernel_cannot_be_made(part: str, tmp_path: Path) -> None:
+    study = studied(saved(build("t5", T5), tmp_path, relative_attention_max_distance=5), part=part)
+    reason = study.undefined["kernel.profile"]
+    assert reason.startswith("32 buckets cannot end at distance 5")
+    for claim in ("relative.distance_only", "order.blind_without_position"):
+        assert study.claim(claim).verdict == "not applicable"
+        assert study.claim(claim).note == reason
+    assert "has distance built in" in study.claim("attention.learns_distance").note
+
+
+def test_a_relative_scheme_whose_block_cannot_be_read(tmp_path: Path) -> None:
+    folder = saved(build("falcon", BASIC | {"hidden_size": 60, "alibi": True}), tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    del weights["h.0.self_attention.query_key_value.weight"]
+    save_file(weights, folder / "model.safetensors")
+    study = studied(folder)
+    reason = study.undefined["kernel.profile"]
+    assert "query_key_value" in reason
+    assert study.claim("relative.distance_only").note == reason
+
+
 def test_t5_without_a_part_is_its_encoder(tmp_path: Path) -> None:
     folder = saved(build("t5", T5), tmp_path)
     chosen, left = kernels(folder, "encoder"), kernels(folder)

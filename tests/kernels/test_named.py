@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import transformers as hf
 from kernel_matrices import agrees
 from kernel_models import profile_of
 from numpy.testing import assert_allclose
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import poslens
 from poslens.encodings import alibi, shaw, sinusoids, t5
+from poslens.encodings.rope_scaling import unscaled
 from poslens.errors import SourceError
 from poslens.study import Study
 
@@ -110,6 +114,33 @@ def test_yarn_multiplies_queries_and_keys() -> None:
     study = named(text)
     amplitude = 1 + 0.1 * np.log(4)
     assert_allclose(profile_of(study)[0, -1], (6 * amplitude**2 + 8) / np.sqrt(14), rtol=1e-12)
+
+
+@pytest.mark.parametrize("length", [43, 171, 4096])
+def test_dynamic_scaling_turns_as_in_a_sequence_of_that_length(length: int) -> None:
+    study = named(f"rope:head_dim=64,length={length},scaling=dynamic,factor=4,original=64")
+    config = hf.LlamaConfig(
+        head_dim=64,
+        max_position_embeddings=64,
+        rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0},
+    )
+    module = LlamaRotaryEmbedding(config)
+    module(torch.zeros(1, length, 1), torch.arange(length)[None])  # which sets its frequencies
+    theta = module.inv_freq.double().numpy()
+    waves = study.data["kernel.wavelength"].values[0]
+    precision = 1e-6  # of the module's powers, in float32
+    assert_allclose(waves, 2 * np.pi / theta, rtol=precision)
+    want = 2 * np.cos(np.arange(1 - length, 1)[:, None] * theta).sum(1) / 8
+    assert_allclose(profile_of(study)[0], want, rtol=0, atol=precision * length)
+    assert bool(theta[-1] < unscaled(10_000.0, 64)[-1] / 2) is (length > 64)
+
+
+def test_without_a_length_the_sequence_is_what_is_measured() -> None:
+    scaled = "rope:head_dim=14,scaling=dynamic,factor=4,original=100"
+    without, with_length = named(scaled), named(f"{scaled},length=512")
+    assert_allclose(profile_of(without), profile_of(with_length), rtol=0, atol=0)
+    for name in ("kernel.wavelength", "kernel.band_energy"):
+        assert_allclose(without.data[name].values, with_length.data[name].values, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("symmetric", ["true", "false"])

@@ -13,13 +13,15 @@ import torch
 import transformers as hf
 from kernel_matrices import allowed, spread
 from kernel_models import BASIC, LENGTH, build, kernels, profile_of, saved, studied
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from poslens.checkpoints.blocks import read_biases, read_block
+from poslens.checkpoints.describe import described
 from poslens.checkpoints.remote.access import Access
 from poslens.checkpoints.safetensors_file import SafetensorsFile
 from poslens.checkpoints.schemes import Rotary
 from poslens.checkpoints.sources import open_any
+from poslens.kernels.order import TOKENS
 from poslens.kernels.rotations import rotation_kernels
 
 WIDE = BASIC | {"hidden_size": 60, "num_key_value_heads": 3}
@@ -29,9 +31,27 @@ YARN = {
     "factor": 4.0,
     "original_max_position_embeddings": LENGTH,
 }
+LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10_000.0,
+    "short_factor": [1.0, 1.1, 1.25, 1.5, 2.0],
+    "long_factor": [1.0, 2.0, 4.5, 9.0, 17.0],
+    "original_max_position_embeddings": LENGTH,
+}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("qwen2", "qwen2", WIDE),
     ("qwen2-yarn", "qwen2", WIDE | {"rope_parameters": YARN, "max_position_embeddings": 171}),
+    ("qwen2-long", "qwen2", WIDE | {"rope_parameters": LONG_ROPE, "max_position_embeddings": 171}),
+    (
+        "qwen2-long-factor",
+        "qwen2",
+        WIDE
+        | {
+            "rope_parameters": LONG_ROPE | {"attention_factor": 0.75},
+            "max_position_embeddings": 171,
+        },
+    ),
+    ("qwen2-short", "qwen2", WIDE | {"rope_parameters": LONG_ROPE}),
     ("gpt_neox", "gpt_neox", BASIC | {"hidden_size": 72, "rotary_pct": 0.5}),
     ("phi", "phi", BASIC | {"hidden_size": 72, "partial_rotary_factor": 0.5}),
     ("starcoder2", "starcoder2", WIDE | {"use_bias": True}),
@@ -126,14 +146,48 @@ def test_no_matrix_is_read_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read.clear()
 
 
-def test_yarn_lengthens_what_it_turns(tmp_path: Path) -> None:
-    model = build("qwen2", WIDE, rope_parameters=YARN, max_position_embeddings=171)
+@pytest.mark.parametrize("rule", [YARN, LONG_ROPE], ids=["yarn", "longrope"])
+def test_what_a_scaling_lengthens(rule: dict[str, Any], tmp_path: Path) -> None:
+    model = build("qwen2", WIDE, rope_parameters=rule, max_position_embeddings=171)
     factor = model.rotary_emb.attention_scaling
     assert factor > 1.1
     query, key, attention = biases(model)
     at_zero = factor**2 * (query * key).double().sum(1) * attention.scaling
     found = profile_of(studied(saved(model, tmp_path)))
     assert_allclose(found[:, -1], at_zero.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", [LENGTH, 85])
+def test_fewer_positions_are_the_first_of_the_context(length: int, tmp_path: Path) -> None:
+    """How many are measured is a matter of cost, and changes neither waves nor profile."""
+    model = build("qwen2", WIDE, rope_parameters=LONG_ROPE, max_position_embeddings=171)
+    opened = open_any(str(saved(model, tmp_path)), Access(False))
+    records = [one for one in described(opened).schemes if isinstance(one, Rotary)]
+    layers = [read_biases(opened, layer=layer) for layer in records[0].layers]
+    whole = rotation_kernels(records, layers, 171, 171, "")
+    found = rotation_kernels(records, layers, length, 171, "")
+    want = whole.measures[0].profile[:, -length:]
+    assert_allclose(found.measures[0].profile, want, rtol=0, atol=1e-13)
+    assert_array_equal(found.bands.energy, whole.bands.energy)
+    assert_array_equal(found.wavelengths[0][1], whole.wavelengths[0][1])
+    assert "sequence" not in whole.note
+    said = "turned as in a sequence of 171 positions"
+    assert found.note.endswith(said) is (length == LENGTH)  # 85 are beyond the original as well
+
+
+@pytest.mark.parametrize("original", [20, 91])
+def test_the_order_of_tokens_is_told_by_planes_turned_as_in_their_sequence(
+    original: int, tmp_path: Path
+) -> None:
+    rule = LONG_ROPE | {"original_max_position_embeddings": original, "attention_factor": 1.0}
+    model = build("qwen2", WIDE, rope_parameters=rule, max_position_embeddings=171)
+    found = kernels(saved(model, tmp_path)).order
+    # With the same factors for short and long sequences the length does not count.
+    factors = rule["long_factor"] if original < TOKENS else rule["short_factor"]
+    either = rule | {"short_factor": factors, "long_factor": factors}
+    assert found == kernels(saved(model, tmp_path, rope_parameters=either)).order
+    other = rule | {"long_factor": rule["short_factor"], "short_factor": rule["long_factor"]}
+    assert found != kernels(saved(model, tmp_path, rope_parameters=other)).order
 
 
 @pytest.mark.parametrize(

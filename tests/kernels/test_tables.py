@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ import transformers as hf
 from kernel_matrices import agrees
 from kernel_models import BASIC, LENGTH, SPECIAL, build, kernels, saved, studied, weights_of
 from numpy.testing import assert_allclose
+from rich.console import Console
+
+from poslens.report import html
+from poslens.report.terminal import print_claims
 
 Weights = dict[str, np.ndarray]
 Three = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows as the projections see them, W_Q, W_K
@@ -178,6 +183,42 @@ def test_projections_that_the_config_does_not_describe(tmp_path: Path) -> None:
     assert "got hidden size 42 and 5 heads" in study.undefined["kernel.relative_share"]
     assert study.claim("attention.learns_distance").note == study.undefined["kernel.profile"]
     assert study.measures["norm.mean"] is not None  # the rest of the study stays
+
+
+@pytest.mark.parametrize("family", ["deberta", "deberta-v2"])
+@pytest.mark.parametrize("kinds", [["c2p"], ["c2p", "p2c"]])
+def test_terms_of_distance_and_content_are_said_to_be_left_out(
+    family: str, kinds: list[str], tmp_path: Path
+) -> None:
+    values = BASIC | {"relative_attention": True, "pos_att_type": kinds, "type_vocab_size": 0}
+    model = build(family, values, position_biased_input=True)
+    study = studied(saved(model, tmp_path))
+    acts_on = ["content against positions", "positions against content"][: len(kinds)]
+    left_out = f"disentangled attention, {2 * LENGTH} distances in one tensor, "
+    left_out += " and ".join(acts_on)
+    assert study.data["kernel.note"].values == f"the table's kernel alone, without {left_out}"
+    assert study.measures["kernel.relative_share"] is not None
+
+    learns = study.claim("attention.learns_distance")
+    assert (learns.verdict, learns.value) == ("not applicable", None)
+    assert learns.note.startswith("speaks of all that attention does by position")
+    assert learns.note.endswith(f"of the table alone, without {left_out}")
+    order = study.claim("order.blind_without_position")
+    assert order.value == kernels(tmp_path).order[1]
+    assert order.note.endswith(f" with the table alone, without {left_out}")
+    written = io.StringIO()
+    print_claims(study, Console(file=written, width=500))
+    for shown in (written.getvalue(), html.page(study)):
+        assert " ".join(shown.split()).count(left_out) >= 2
+
+
+@pytest.mark.parametrize("family", ["deberta", "deberta-v2"])
+def test_without_such_terms_the_table_is_all(family: str, tmp_path: Path) -> None:
+    model = build(family, BASIC, relative_attention=False, position_biased_input=True)
+    study = studied(saved(model, tmp_path))
+    assert "kernel.note" not in study.data
+    assert study.claim("attention.learns_distance").value is not None
+    assert study.claim("order.blind_without_position").note.endswith(" with them")
 
 
 def test_a_table_alone_has_no_kernel() -> None:

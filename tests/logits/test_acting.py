@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,40 @@ def test_a_scaling_that_is_unknown(tmp_path: Path) -> None:
     folder = saved(build("qwen2", GROUPED), tmp_path)
     path = folder / "config.json"
     path.write_text(path.read_text().replace('"rope_type": "default"', '"rope_type": "spiral"'))
-    with pytest.raises(SettingError, match="cannot scale RoPE by rope_type 'spiral'"):
+    with pytest.raises(SettingError, match="cannot scale RoPE by rope_type 'spiral'") as raised:
         of(folder)
+    assert raised.value.problem.endswith(f" in '{path}', rope_parameters")
+
+
+@pytest.mark.parametrize(
+    ("section", "parameters", "problem", "expected", "got"),
+    [
+        ("rope_parameters", {"factor": -2.0}, "a setting is out of range", "for factor", "-2.0"),
+        ("rope_scaling", {"factor": "two"}, "scale RoPE by linear", "number for factor", "'two'"),
+        ("rope_scaling", {}, "cannot scale RoPE by linear", "a value for factor", "none"),
+        ("rope_parameters", {"factor": 2.0, "bent": 1}, "by linear", "factor", "'bent'"),
+    ],
+)
+def test_a_scaling_that_cannot_be_used_names_its_config(
+    section: str,
+    parameters: dict[str, Any],
+    problem: str,
+    expected: str,
+    got: str,
+    tmp_path: Path,
+) -> None:
+    folder = saved(build("qwen2", GROUPED), tmp_path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["rope_parameters"]
+    config[section] = {"rope_type": "linear", "rope_theta": 10_000.0} | parameters
+    path.write_text(json.dumps(config))
+    with pytest.raises(SettingError) as raised:
+        of(folder)
+    found = raised.value
+    assert found.problem.endswith(f"{problem} in '{path}', {section}")
+    assert found.expected.endswith(expected)
+    assert found.got == got
 
 
 def test_buckets_that_are_not_there(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from poslens.checkpoints.schemes import Alibi as AlibiRecord
 from poslens.checkpoints.tensors import Tensors
 from poslens.encodings import T5, Alibi, Rope
 from poslens.encodings.rope_config import scaling_from
+from poslens.errors import SettingError
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +119,25 @@ def rope_of(record: Rotary, context: int | None) -> Rope:
     Raises
     ------
     SettingError
-        If its scaling is unknown here, or keeps its factors in a tensor.
+        If its scaling is unknown here, or keeps its factors in a tensor. It names the config.
     """
-    return Rope(
-        head_dim=record.head_dim,
-        base=record.base,
-        rotary_dim=record.rotary_dim,
-        pairing=record.pairing,
-        scaling=scaling_from(record.scaling, context),
-    )
+    try:
+        return Rope(
+            head_dim=record.head_dim,
+            base=record.base,
+            rotary_dim=record.rotary_dim,
+            pairing=record.pairing,
+            scaling=scaling_from(record.scaling, context),
+        )
+    except SettingError as error:
+        if not record.shown:
+            raise
+        raise SettingError(
+            f"{error.problem} in {record.shown}",
+            expected=error.expected,
+            got=error.got,
+            remedy=error.remedy,
+        ) from error
 
 
 def alibi_of(record: AlibiRecord) -> Alibi:

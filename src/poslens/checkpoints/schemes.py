@@ -99,6 +99,9 @@ class Rotary:
         among them; empty for none.
     note
         What else must be said, such as that only a decoupled part of each head is rotated.
+    shown
+        Where the scaling is said, for messages: the quoted name of the config, and the section;
+        '' where no file says it.
     """
 
     base: float
@@ -111,6 +114,7 @@ class Rotary:
     pairing: Pairing = "half"
     scaling: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
+    shown: str = field(default="", repr=False, compare=False)
 
     @property
     def word(self) -> str:

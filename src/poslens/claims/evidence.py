@@ -40,6 +40,8 @@ class KernelEvidence:
         Why ``shares`` are not known.
     order_reason
         Why ``order`` is not.
+    left_out
+        What else acts by position in the block and is in neither, in one line; '' for nothing.
     """
 
     shares: tuple[float | None, ...] = ()
@@ -49,6 +51,7 @@ class KernelEvidence:
     order: tuple[float, float] | None = None
     reason: str = _TABLE_ALONE
     order_reason: str = _TABLE_ALONE
+    left_out: str = ""
 
     def known_shares(self) -> np.ndarray:
         """Return the shares of the heads whose kernel varies along its rows, at least one.

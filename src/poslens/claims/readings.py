@@ -144,9 +144,11 @@ def smooth(evidence: Evidence, value: float) -> str:  # noqa: ARG001
 def order(evidence: Evidence, value: float) -> str:  # noqa: ARG001
     """How far two orders of the same tokens are apart, with positions and without."""
     without, with_positions = evidence.kernel.order or (0.0, 0.0)
+    left_out = evidence.kernel.left_out
+    them = f"the table alone, without {left_out}" if left_out else "them"
     return (
         f"two orders of the same tokens differ by {without:.1g} of the output without positions, "
-        f"by {with_positions:.2g} with them"
+        f"by {with_positions:.2g} with {them}"
     )
 
 

@@ -176,6 +176,11 @@ def _median_share(evidence: Evidence) -> float:
         raise NotApplicableError("speaks of what is learned; this scheme has distance built in")
     if not evidence.kernel.trained:
         raise NotApplicableError("speaks of trained attention; an encoding by itself has none")
+    if evidence.kernel.left_out:
+        raise NotApplicableError(
+            "speaks of all that attention does by position; the kernel is of the table alone, "
+            f"without {evidence.kernel.left_out}"
+        )
     return float(np.median(evidence.kernel.known_shares()))
 
 

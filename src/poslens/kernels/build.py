@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from poslens.attention import HeadMeans, at_pairs, offsets
-from poslens.axes import HeadOffsets, Rows
+from poslens.axes import Rows
 from poslens.checkpoints import Description, PositionTable
 from poslens.checkpoints.blocks import (
     AttentionBlock,
@@ -79,7 +79,9 @@ def kernels_of(
     try:
         return model.of_table(table) if table is not None else model.of_schemes()
     except PosLensError as error:
-        return Kernels(reason=str(error), context=description.context)
+        without = any(isinstance(one, NoPosition) for one in description.schemes)
+        relative = table is None and not without
+        return Kernels(relative=relative, reason=str(error), context=description.context)
 
 
 class _Model:
@@ -103,8 +105,9 @@ class _Model:
             return Kernels(reason=NO_CONFIG)
         part = self.part or added[table.source.tensor].part
         block = read_block(self.checkpoint, part)
-        beside = self._beside(block, table.length)
-        found = table_kernels(table.rows, block, beside, self.context)
+        inside, at = self._in_attention(block.part), offsets(table.length, causal=block.causal)
+        beside = inside.profile(at, block.scale)
+        found = table_kernels(table.rows, block, beside, self.context, inside.beyond)
         count = min(TOKENS, table.length)
         positions = Positions(
             table=table.rows[:count],
@@ -121,11 +124,6 @@ class _Model:
             return rng.standard_normal((count, size))
         chosen = rng.choice(table.tokens.shape[0], size=count)
         return table.tokens[chosen].astype(np.float64)
-
-    def _beside(self, block: AttentionBlock, length: int) -> HeadOffsets | None:
-        """Return what the first block adds by distance beside a table; None for nothing."""
-        at = offsets(length, causal=block.causal)
-        return self._in_attention(block.part).profile(at, block.scale)
 
     def _in_attention(self, part: str | None) -> InAttention:
         return in_attention(self.checkpoint.tensors, self.schemes, part, 0, self.context)
@@ -148,7 +146,7 @@ class _Model:
         found, at = self._in_attention(block.part), np.arange(TOKENS)
         if found.rope is not None:
             rope = found.rope
-            return Positions(rotation=lambda vectors: rope.rotate(vectors, at))
+            return Positions(rotation=lambda vectors: rope.rotate(vectors, at, TOKENS))
         profile = found.profile(offsets(TOKENS, causal=block.causal), block.scale)
         if profile is None:
             return None

@@ -57,12 +57,12 @@ def named_kernels(spec: EncodingSpec, rows: Rows | None = None) -> Kernels:
 
 def _rope(rope: Rope, length: int, context: int | None) -> Kernels:
     ones = np.ones((1, rope.head_dim))
-    bands = bands_of(rope, ones, ones, rope.head_dim**-0.5)
+    bands = bands_of(rope, ones, ones, rope.head_dim**-0.5, length)
     profile = bands.profile(offsets(length, causal=True))
     found = profile_kernels(
         {0: profile}, causal=True, context=context, note="of a query and a key of ones"
     )
-    waves = wavelengths_of(rope, context)
+    waves = wavelengths_of(rope, length)
     return Kernels(
         layers=found.layers,
         measures=found.measures,

@@ -54,6 +54,9 @@ class Kernels:
         Why there are no measures.
     note
         What was assumed.
+    left_out
+        What else acts by position in these layers and is in neither `measures` nor `order`, in
+        one line; '' for nothing.
     """
 
     layers: tuple[int, ...] = ()
@@ -68,3 +71,4 @@ class Kernels:
     order_reason: str = ""
     reason: str = ""
     note: str = ""
+    left_out: str = ""

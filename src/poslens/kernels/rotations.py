@@ -28,8 +28,21 @@ def wavelengths_of(rope: Rope, length: int | None) -> PerPlane:
     return found
 
 
-def bands_of(rope: Rope, queries: HeadVector, keys: HeadVector, scale: float) -> Bands:
-    """Return the bands of mean queries and keys; ``scale`` is the model's, of its logits.
+def bands_of(
+    rope: Rope, queries: HeadVector, keys: HeadVector, scale: float, length: int | None = None
+) -> Bands:
+    """Return the bands of mean queries and keys.
+
+    Parameters
+    ----------
+    rope
+        The rotation.
+    queries, keys
+        Means of each head, shape (head, d_head).
+    scale
+        The model's, of its logits.
+    length
+        Of the sequence in which they turn, in positions; see `Rope.frequencies`.
 
     Raises
     ------
@@ -41,7 +54,7 @@ def bands_of(rope: Rope, queries: HeadVector, keys: HeadVector, scale: float) ->
     return rope_bands(
         rope.planes(queries) * (scale * amplitude),
         rope.planes(keys),
-        rope.frequencies(),
+        rope.frequencies(length),
         scale * np.einsum("hk,hk->h", queries[:, rest], keys[:, rest]),
     )
 
@@ -66,7 +79,8 @@ def rotation_kernels(
     length
         L, the positions over which the kernel is measured.
     context
-        The longest sequence that the config names.
+        The longest sequence that the config names, in which planes turn as they are measured,
+        whatever L is; None for a sequence of L positions.
     reason
         Why there are no layers.
     means
@@ -75,6 +89,7 @@ def rotation_kernels(
     named: list[tuple[str, PerPlane]] = []
     ropes: dict[int, Rope] = {}  # by layer
     unscaled = ""
+    longest = length if context is None else max(length, context)
     for record in records:
         try:
             rope = rope_of(record, context)
@@ -82,7 +97,7 @@ def rotation_kernels(
             unscaled = unscaled or str(error)
             continue
         ropes |= dict.fromkeys(record.layers, rope)
-        named.append((f"base {record.base:.10g}", wavelengths_of(rope, context)))
+        named.append((f"base {record.base:.10g}", wavelengths_of(rope, longest)))
     known = Kernels(relative=True, wavelengths=tuple(named), context=context)
     reason = reason or _unknown(layers)
     found: dict[int, HeadBiases | HeadMeans] = {}
@@ -95,14 +110,14 @@ def rotation_kernels(
     causal = next(iter(found.values())).causal
     at = offsets(length, causal=causal)
     bands = {
-        layer: bands_of(ropes[layer], one.queries, one.keys, one.scale)
+        layer: bands_of(ropes[layer], one.queries, one.keys, one.scale, longest)
         for layer, one in sorted(found.items())
     }
     kernels = profile_kernels(
         {layer: band.profile(at) for layer, band in bands.items()},
         causal=causal,
         context=context,
-        note=_note(found, means),
+        note=_note(found, means) + _turned(list(ropes.values()), length, longest),
     )
     return replace(kernels, wavelengths=known.wavelengths, bands=next(iter(bands.values())))
 
@@ -112,6 +127,14 @@ def _unknown(layers: list[HeadBiases]) -> str:
     if any(layer.normalised for layer in layers):
         return "queries and keys are normalised; their means need text"
     return "" if all(layer.exist for layer in layers) else NO_MEANS
+
+
+def _turned(ropes: list[Rope], length: int, longest: int) -> str:
+    """Say of which sequence the frequencies are, where those of L positions are others."""
+    changed = any(
+        not np.array_equal(rope.frequencies(length), rope.frequencies(longest)) for rope in ropes
+    )
+    return f", turned as in a sequence of {longest:,} positions" if changed else ""
 
 
 def _note(found: dict[int, HeadBiases | HeadMeans], means: HeadMeans | None) -> str:

@@ -20,7 +20,11 @@ from poslens.kernels.result import Factors, Kernels
 
 
 def table_kernels(
-    rows: Rows, block: AttentionBlock, beside: HeadOffsets | None, context: int | None
+    rows: Rows,
+    block: AttentionBlock,
+    beside: HeadOffsets | None,
+    context: int | None,
+    beyond: str = "",
 ) -> Kernels:
     """Return the kernels of a table in its first attention block.
 
@@ -35,6 +39,9 @@ def table_kernels(
         nothing.
     context
         The longest sequence that the config names.
+    beyond
+        What else acts by position in the block and is left out (DeBERTa's terms of distance and
+        content), in one line; '' for nothing.
 
     Raises
     ------
@@ -54,8 +61,15 @@ def table_kernels(
         picture=picture,
         factors=factors if beside is None else None,
         context=context,
-        note="" if beside is None else "the table's kernel with the bias by distance added",
+        note=_note(beside, beyond),
+        left_out=beyond,
     )
+
+
+def _note(beside: HeadOffsets | None, beyond: str) -> str:
+    if beyond:
+        return f"the table's kernel alone, without {beyond}"
+    return "" if beside is None else "the table's kernel with the bias by distance added"
 
 
 def table_factors(rows: Rows, block: AttentionBlock) -> Factors:

@@ -195,6 +195,7 @@ class RotaryEntry:
             pairing=pairing,
             scaling=self._scaling(config, parameters),
             note=note,
+            shown=parameters.shown,
         )
 
     def _parameters(self, config: Config) -> Config:
