@@ -199,7 +199,10 @@ def test_mpt_reads_as_far_as_its_config_says(tmp_path: Path) -> None:
     found = poslens.extend(str(source), LONG, tokens=tokens, method="unchanged")
     assert (found.trained, found.scheme) == (POSITIONS, "alibi")
     assert found.tried[0].about.startswith("only max_seq_len of the config")
-    np.testing.assert_allclose(scores_of(found, "unchanged").losses, own, rtol=0, atol=1e-5)
+    model = hf.MptForCausalLM.from_pretrained(source)
+    for one in (found, poslens.extend(model, LONG, tokens=tokens)):
+        np.testing.assert_allclose(scores_of(one, "unchanged").losses, own, rtol=0, atol=1e-5)
+    assert model.config.max_seq_len == POSITIONS
     done = run(
         "extend", source, "--to", LONG, "--text", text, "--contexts", 2,
         "--out", tmp_path / "out",
