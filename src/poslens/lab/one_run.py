@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -196,9 +197,11 @@ def _exported(model: Decoder, folder: RunFolder) -> str:
     unfinished = folder.path / ".model.part"
     try:
         export(model, unfinished)
+        folder.replace_model(unfinished)
     except LabError as error:
         return str(error)
-    folder.replace_model(unfinished)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return ""
 
 
@@ -232,13 +235,20 @@ def _read(batches: Split | Task) -> dict[str, str]:
 @contextmanager
 def _locked(lock: FileLock, name: str) -> Iterator[None]:
     try:
-        with lock.acquire(timeout=LOCK_SECONDS):
-            yield
+        held = lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
         raise LabError(
             f"another process is at the run {name}",
             remedy="wait for it, or end it and give --resume",
         ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {quoted(lock.lock_file)}",
+            got=quoted(error.strerror or error),
+            remedy="choose another path, or make room",
+        ) from error
+    with held:
+        yield
 
 
 @contextmanager
