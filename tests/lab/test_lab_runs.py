@@ -297,10 +297,15 @@ def test_a_damaged_state_stops_its_run_alone(
     damaged = folder / "runs" / "rope-0" / "state.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     problems, found = _outcomes(experiment, folder)
-    assert "is no state of a training" in problems.pop("rope-0")
+    problem = problems.pop("rope-0")
+    assert "is no state of a training" in problem
+    assert problem.endswith(f"; remove the folder '{damaged.parent}' to begin the run anew")
     assert set(problems.values()) == {""}
     assert list(found.stopped) == ["rope-0"]
     assert len(found.runs) == 5
+    shutil.rmtree(damaged.parent)
+    run_experiment(experiment, folder, resume=True)
+    assert contents(folder) == contents(whole)
 
 
 def test_a_damaged_result_is_named(experiment: Experiment, whole: Path, tmp_path: Path) -> None:
@@ -446,7 +451,8 @@ def test_metrics_that_lack_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     for content in ('{"step": 0}\n', '{"step": 0}\n{"step": 2}\n', '{"step": 0}\n[]\n', "x\ny\n"):
         path.write_text(content)
-        with pytest.raises(LabError, match="is damaged"), appending(path, 2):
+        said = f"is damaged.*remove the folder '{tmp_path}' to begin"
+        with pytest.raises(LabError, match=said), appending(path, 2):
             pass
         assert path.read_text() == content
 

@@ -151,7 +151,7 @@ def _train(
     steps, model = training.recipe.steps, training.model
     kept = set(snapshot_steps(steps, experiment.record.snapshots))
     if folder.state.exists():
-        load_training(training, folder.state)
+        _go_on(training, folder)
     else:
         save_snapshot(model, folder.snapshots, 0)
     advance(training.step)
@@ -168,6 +168,18 @@ def _train(
             advance(done)
 
 
+def _go_on(training: Training, folder: RunFolder) -> None:
+    try:
+        load_training(training, folder.state)
+    except LabError as error:
+        raise LabError(
+            error.problem,
+            expected=error.expected,
+            got=error.got,
+            remedy=f"remove the folder {quoted(folder.path, 1000)} to begin the run anew",
+        ) from error
+
+
 def _require_finite(model: Decoder, step: int) -> None:
     """Keep weights that broke down from replacing a good state."""
     for name, weight in model.named_parameters():
@@ -176,7 +188,7 @@ def _require_finite(model: Decoder, step: int) -> None:
                 f"training broke down at step {step - 1}",
                 expected="finite weights after it",
                 got=f"others in {name}",
-                remedy="give a lower rate or a longer warm-up; what was saved before is sound",
+                remedy="give a lower rate or a longer warm-up",
             )
 
 
