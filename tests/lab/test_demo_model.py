@@ -71,6 +71,13 @@ def test_its_recipe_is_the_one_that_ships() -> None:
     assert read_experiment(DEMO_FOLDER / "training.toml").model == ours.model
 
 
+def test_its_cost_is_the_recorded_one() -> None:
+    seconds = METRICS["computed"]["seconds"]
+    said = f"{seconds:,.0f} s ({seconds / 60:.0f} minutes)"
+    for one in ("demo", DEMO_FOLDER / "training.toml"):
+        assert read_experiment(one).cost.startswith(said)
+
+
 def test_it_is_named_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse_source("demo") == Located(DEMO_FOLDER)
     assert parse_source("demo::transformer.wpe.weight") == Located(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,7 +58,9 @@ def test_from_nothing_to_a_report(tmp_path: Path) -> None:
     reported = run("report", str(out))
     assert reported.exit_code == 0
     assert (out / "report.html").read_text().lower().startswith("<!doctype html>")
-    assert reported.stdout.startswith(done.stdout)
+    found, pointed = done.stdout.rstrip().rsplit("\n", 1)
+    assert pointed == f"`poslens lab report {out}` writes the report"
+    assert reported.stdout.startswith(found)
     elsewhere = tmp_path / "elsewhere.html"
     assert run("report", str(out), "--html", str(elsewhere)).exit_code == 0
     assert elsewhere.read_bytes() == (out / "report.html").read_bytes()
@@ -69,8 +73,32 @@ def test_runs_that_stop_are_named_at_the_end(tmp_path: Path) -> None:
     assert done.exit_code == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("poslens: 2 of 2 runs stopped")
-    for said in ("rope-0: training broke down at step", "rope-3", "lab report"):
+    for said in ("rope-0: training broke down at step", "rope-3"):
         assert said in last
+    # Nothing was done, so that there is nothing to report, and nothing saved to speak of.
+    for false in ("others are done", "lab report", "sound"):
+        assert false not in done.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_disk_that_is_too_full_for_the_reason_is_no_success(tmp_path: Path) -> None:
+    out = tmp_path / "a b"
+    command = ["run", str(written(tmp_path)), "--out", str(out), "--workers", "1"]
+    command += ["--set", "recipe.steps=2", "--set", "schemes=['nope', 'learned']", "--resume"]
+    command += ["--set", "seeds=[0]"]
+    assert run(*command).exit_code == 0
+    shutil.rmtree(out / "runs" / "learned-0")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        done = run(*command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert done.exit_code == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("poslens: 1 of 2 runs stopped: got learned-0: cannot write ")
+    assert last.endswith(f"; the others are done: `poslens lab report '{out}'` shows them")
+    assert not (out / "runs" / "learned-0" / "error.json").exists()
 
 
 @pytest.mark.parametrize(

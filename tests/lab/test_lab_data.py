@@ -46,9 +46,13 @@ def test_a_file_is_its_bytes(tmp_path: Path) -> None:
     ("content", "match"),
     [
         (b"", "expected a text, got no bytes"),
-        (b"abc\xff", "expected UTF-8, got invalid start byte"),
-        ("ab東".encode()[:-1], "expected UTF-8, got unexpected end of data"),
-        ("é".encode("utf-16"), "expected UTF-8.*convert the file"),
+        (b"abc\xff", r"the byte 0xff at byte 3 \(invalid start byte\)"),
+        (b"a" * 60_000 + b"\xff" + b"a" * 9, "the byte 0xff at byte 60000 "),
+        # Beyond a piece of 2²⁰ bytes, and in a character that spans two of them.
+        ("東".encode() * 400_000 + b"\xff", "the byte 0xff at byte 1200000 "),
+        ("東".encode() * 349_525 + b"\xe6" + b"a", r"the byte 0xe6 at byte 1048575 \(invalid cont"),
+        ("ab東".encode()[:-1], r"the byte 0xe6 at byte 2 \(unexpected end of data\)"),
+        ("é".encode("utf-16"), "expected UTF-8 throughout, got .*; save the text in UTF-8"),
     ],
 )
 def test_files_that_are_no_text(content: bytes, match: str, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_settings_can_be_changed(tmp_path: Path) -> None:
         ("recipe.seed=1", ["unknown key 'recipe.seed'"]),
         ("model.vocabulary=9", ["unknown key 'model.vocabulary'"]),
         ("schemes=['ropee']", ["unknown scheme 'ropee'", "did you mean rope?"]),
+        ("schemes=['rotary']", ["'rotary'", "one of learned, sinusoidal", "did you mean rope?"]),
         ("schemes=[{scheme='rope', lable='r'}]", ["'schemes[0].lable'", "did you mean label?"]),
         ("schemes=[{label='r'}]", ["lacks 'schemes[0].scheme'"]),
         ("schemes=[{scheme='rope', init='smooth'}]", ["rope has no table", "learned alone"]),

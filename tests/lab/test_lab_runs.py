@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import multiprocessing
 import os
+import re
+import resource
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 import poslens
 from poslens.errors import LabError, OutputError
-from poslens.lab import one_run, state
+from poslens.lab import one_run
 from poslens.lab.executors import processes
 from poslens.lab.experiment import Experiment
 from poslens.lab.metrics_file import MetricsFile, appending, read_metrics, steps_written
@@ -294,10 +297,15 @@ def test_a_damaged_state_stops_its_run_alone(
     damaged = folder / "runs" / "rope-0" / "state.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     problems, found = _outcomes(experiment, folder)
-    assert "is no state of a training" in problems.pop("rope-0")
+    problem = problems.pop("rope-0")
+    assert "is no state of a training" in problem
+    assert problem.endswith(f"; remove the folder '{damaged.parent}' to begin the run anew")
     assert set(problems.values()) == {""}
     assert list(found.stopped) == ["rope-0"]
     assert len(found.runs) == 5
+    shutil.rmtree(damaged.parent)
+    run_experiment(experiment, folder, resume=True)
+    assert contents(folder) == contents(whole)
 
 
 def test_a_damaged_result_is_named(experiment: Experiment, whole: Path, tmp_path: Path) -> None:
@@ -368,40 +376,64 @@ def test_an_evaluation_that_is_no_number_stops_its_run(
     assert not job.run_folder.result.exists()
 
 
-class _FullDisk:
-    """safetensors' `save_file` on a disk with room for so many files and half of one more."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-
-    def __call__(self, tensors: dict[str, torch.Tensor], path: Path, **given: Any) -> None:
-        if self.room == 0:
-            Path(path).write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.room -= 1
-        save_file(tensors, path, **given)
+@contextmanager
+def _largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes, as on a disk that fills up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("room", [0, 1])
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize(
+    ("size", "trained", "refused"),
+    [
+        (4_000, False, "step-00000000.safetensors"),
+        (20_000, False, "state.safetensors"),
+        (4_000, True, "tokenizer.json"),
+        (20_000, True, "model.safetensors"),
+        (0, True, "config.json"),
+    ],
+)
 def test_a_full_disk_leaves_nothing_half_written(
-    room: int,
-    experiment: Experiment,
-    whole: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    size: int, trained: bool, refused: str, experiment: Experiment, whole: Path, tmp_path: Path
 ) -> None:
     job = one_scheme(experiment, tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(state, "save_file", _FullDisk(room))
-        outcome = run_one(job)
-    assert "No space left on device" in outcome.problem
-    assert "make room" in outcome.problem
     folder = job.run_folder
-    assert folder.state.exists() == (room > 0)
-    assert not list(tmp_path.rglob("*.part"))
+    if trained:
+        shutil.copytree(whole / "runs" / "learned-3", folder.path)
+        folder.result.unlink()
+        shutil.rmtree(folder.model)
+    with _largest_file(size):
+        outcome = run_one(job)
+    assert re.match(rf"cannot write .*{re.escape(refused)}'.*File too large", outcome.problem)
+    assert "make room" in outcome.problem
+    assert folder.state.exists() == trained
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+    assert not list(tmp_path.rglob(".tmp*"))
     assert run_one(job).problem == ""
     assert not folder.error.exists()
     assert contents(folder.path) == contents(whole / "runs" / "learned-3")
+
+
+def test_what_a_kill_left_half_written_is_removed(experiment: Experiment, tmp_path: Path) -> None:
+    folder = one_scheme(experiment, tmp_path).run_folder
+    folder.create()
+    for place in (folder.path, folder.snapshots):
+        (place / ".state.safetensors.x1.part").write_bytes(b"half")
+        (place / ".tmpAbC123").write_bytes(b"half")
+    (folder.path / ".model.part").mkdir()
+    folder.create()
+    assert list(folder.path.rglob("*")) == [folder.snapshots]
+
+
+def test_a_lock_that_cannot_be_taken_stops_its_run(experiment: Experiment, tmp_path: Path) -> None:
+    job = one_scheme(experiment, tmp_path)
+    (job.run_folder.path / ".lock").mkdir(parents=True)
+    assert run_one(job).problem.startswith("cannot write ")
 
 
 def test_metrics_on_a_full_disk_are_an_output_error(tmp_path: Path) -> None:
@@ -419,7 +451,8 @@ def test_metrics_that_lack_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     for content in ('{"step": 0}\n', '{"step": 0}\n{"step": 2}\n', '{"step": 0}\n[]\n', "x\ny\n"):
         path.write_text(content)
-        with pytest.raises(LabError, match="is damaged"), appending(path, 2):
+        said = f"is damaged.*remove the folder '{tmp_path}' to begin"
+        with pytest.raises(LabError, match=said), appending(path, 2):
             pass
         assert path.read_text() == content
 

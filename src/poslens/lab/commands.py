@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,18 +56,21 @@ def run(
         from poslens.lab import read_experiment, run_experiment
 
         asked = read_experiment(experiment, change or ())
+        ended: list[Outcome] = []
         runs = len(asked.schemes) * len(asked.seeds)
         with _spread(executor, workers, runs) as over, progress_bar() as progress:
+
+            def finished(outcome: Outcome) -> None:
+                ended.append(outcome)
+                if not progress:
+                    _tell(outcome)
+
             found = run_experiment(
-                asked,
-                out,
-                resume=resume,
-                executor=over,
-                progress=progress,
-                finished=None if progress else _tell,
+                asked, out, resume=resume, executor=over, progress=progress, finished=finished
             )
         _show(found)
-        _require_all(found, out)
+        _require_all(ended, out)
+        typer.echo(f"\n`{_reporting(out)}` writes the report")
 
 
 @lab.command("report")
@@ -136,12 +140,18 @@ def _show(found: LabResults) -> None:
     show(summary(found))
 
 
-def _require_all(found: LabResults, folder: str) -> None:
-    if not found.stopped:
+def _require_all(ended: list[Outcome], folder: str) -> None:
+    # By outcomes, not by the files of the runs: on a full disk none says why it stopped.
+    stopped = [outcome for outcome in ended if outcome.problem]
+    if not stopped:
         return
-    total = len(found.runs) + len(found.stopped) + len(found.absent)
+    others = f"the others are done: `{_reporting(folder)}` shows them"
     raise LabError(
-        f"{len(found.stopped)} of {total} runs stopped",
-        got="; ".join(f"{name}: {problem}" for name, problem in found.stopped.items()),
-        remedy=f"the others are done: `poslens lab report {folder}` shows them",
+        f"{len(stopped)} of {len(ended)} runs stopped",
+        got="; ".join(f"{outcome.name}: {outcome.problem}" for outcome in stopped),
+        remedy=others if len(stopped) < len(ended) else "",
     )
+
+
+def _reporting(folder: str) -> str:
+    return f"poslens lab report {shlex.quote(folder) if folder.isprintable() else quoted(folder)}"

@@ -52,23 +52,25 @@ def read_text(path: str | Path) -> Text:
         If it cannot be read, is empty, or is no UTF-8.
     """
     digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-    read = 0
+    read = begin = 0  # bytes given to the decoder, and where those begin that it has to decode
     try:
         with Path(path).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 decoder.decode(chunk)
                 read += len(chunk)
+                begin = read - len(decoder.getstate()[0])
         decoder.decode(b"", final=True)
         if read == 0:
             raise LabError(f"cannot train on {quoted(path)}", expected="a text", got="no bytes")
         tokens = np.memmap(path, dtype=np.uint8, mode="r")
     except UnicodeDecodeError as error:
+        found = error.object[error.start]
         raise LabError(
             f"cannot train on {quoted(path)}",
-            expected="UTF-8",
-            got=f"{error.reason} after {read} bytes or later",
-            remedy="convert the file",
+            expected="UTF-8 throughout",
+            got=f"the byte 0x{found:02x} at byte {begin + error.start} ({error.reason})",
+            remedy="save the text in UTF-8",
         ) from error
     except OSError as error:
         raise LabError(

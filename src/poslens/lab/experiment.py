@@ -12,7 +12,7 @@ from poslens.errors import LabError, quoted
 from poslens.lab import strict
 from poslens.lab.data import OnText, Split
 from poslens.lab.recipe import Recipe
-from poslens.lab.schemes import SCHEMES, scheme
+from poslens.lab.schemes import require_scheme, scheme
 from poslens.lab.seeds import Stream, whole_seed
 from poslens.lab.shape import Shape
 from poslens.lab.smooth import smooth_table
@@ -56,8 +56,7 @@ class Arm:
     rows: int | None = None
 
     def __post_init__(self) -> None:
-        if self.scheme not in SCHEMES:
-            raise strict.unknown(self.scheme, self.scheme, SCHEMES, "scheme")
+        require_scheme(self.scheme)
         if self.scheme != "learned" and (self.init != "random" or self.rows is not None):
             raise LabError(
                 f"{self.scheme} has no table to begin",

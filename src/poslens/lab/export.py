@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from poslens.errors import LabError, OutputError, quoted
 from poslens.files import written_whole
 from poslens.lab.data import BYTES
 from poslens.lab.model import Decoder
+from poslens.lab.tensors import write_tensors
 
 Tensors = dict[str, Tensor]
 SPECIAL = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
@@ -59,13 +59,12 @@ def export(model: Decoder, folder: str | Path) -> None:
     _write_json(target / "config.json", {**config, **SPECIAL, "dtype": "float32"})
     if model.shape.vocabulary == BYTES:
         with written_whole(target / "tokenizer.json") as temporary:
-            byte_tokenizer().save(str(temporary))
+            temporary.write_text(byte_tokenizer().to_str(pretty=True), encoding="utf-8")
         _write_json(
             target / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}
         )
     # Last: a folder with weights is whole.
-    with written_whole(target / "model.safetensors") as temporary:
-        save_file(whole, temporary, metadata={"format": "pt"})
+    write_tensors(whole, target / "model.safetensors", {"format": "pt"})
 
 
 def byte_tokenizer() -> Tokenizer:

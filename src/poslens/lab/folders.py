@@ -73,7 +73,9 @@ class RunFolder:
         """
         made(self.snapshots)
         with _refusals(self.path):
-            for leftover in [*self.path.glob(".*.part"), *self.snapshots.glob(".*.part")]:
+            names = (".*.part", ".tmp*")  # ours, and what safetensors writes beside them
+            places = (self.path, self.snapshots)
+            for leftover in [found for at in places for name in names for found in at.glob(name)]:
                 if leftover.is_dir():
                     shutil.rmtree(leftover)
                 else:

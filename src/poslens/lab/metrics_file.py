@@ -124,7 +124,7 @@ def _damaged(path: Path, got: str) -> LabError:
         f"{quoted(path)} is damaged",
         expected="a line of JSON for each step",
         got=got,
-        remedy="remove the run's folder to begin it anew",
+        remedy=f"remove the folder {quoted(path.parent, 1000)} to begin the run anew",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -150,7 +151,7 @@ def _train(
     steps, model = training.recipe.steps, training.model
     kept = set(snapshot_steps(steps, experiment.record.snapshots))
     if folder.state.exists():
-        load_training(training, folder.state)
+        _go_on(training, folder)
     else:
         save_snapshot(model, folder.snapshots, 0)
     advance(training.step)
@@ -167,6 +168,18 @@ def _train(
             advance(done)
 
 
+def _go_on(training: Training, folder: RunFolder) -> None:
+    try:
+        load_training(training, folder.state)
+    except LabError as error:
+        raise LabError(
+            error.problem,
+            expected=error.expected,
+            got=error.got,
+            remedy=f"remove the folder {quoted(folder.path, 1000)} to begin the run anew",
+        ) from error
+
+
 def _require_finite(model: Decoder, step: int) -> None:
     """Keep weights that broke down from replacing a good state."""
     for name, weight in model.named_parameters():
@@ -175,7 +188,7 @@ def _require_finite(model: Decoder, step: int) -> None:
                 f"training broke down at step {step - 1}",
                 expected="finite weights after it",
                 got=f"others in {name}",
-                remedy="give a lower rate or a longer warm-up; what was saved before is sound",
+                remedy="give a lower rate or a longer warm-up",
             )
 
 
@@ -196,9 +209,11 @@ def _exported(model: Decoder, folder: RunFolder) -> str:
     unfinished = folder.path / ".model.part"
     try:
         export(model, unfinished)
+        folder.replace_model(unfinished)
     except LabError as error:
         return str(error)
-    folder.replace_model(unfinished)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return ""
 
 
@@ -232,13 +247,20 @@ def _read(batches: Split | Task) -> dict[str, str]:
 @contextmanager
 def _locked(lock: FileLock, name: str) -> Iterator[None]:
     try:
-        with lock.acquire(timeout=LOCK_SECONDS):
-            yield
+        held = lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
         raise LabError(
             f"another process is at the run {name}",
             remedy="wait for it, or end it and give --resume",
         ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {quoted(lock.lock_file)}",
+            got=quoted(error.strerror or error),
+            remedy="choose another path, or make room",
+        ) from error
+    with held:
+        yield
 
 
 @contextmanager

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from poslens.encodings import T5, Alibi, Encoding, Learned, Nope, Rope, Shaw, Sinusoidal
-from poslens.errors import LabError, quoted
+from poslens.errors import LabError
+from poslens.lab import strict
 from poslens.lab.seeds import Stream, whole_seed
 from poslens.lab.shape import Shape
 
@@ -23,6 +23,25 @@ SCHEMES: dict[str, Callable[[Shape, int, int], Encoding]] = {
     ),
     "nope": lambda _, __, ___: Nope(),
 }
+
+
+_OTHERWISE = {"rotary": "rope", "absolute": "learned", "relative": "shaw", "none": "nope"}
+
+
+def require_scheme(name: str) -> None:
+    """Refuse a scheme that the lab does not have.
+
+    Raises
+    ------
+    LabError
+        If there is no such, naming all, and the one that may be meant.
+    """
+    if name not in SCHEMES:
+        known = strict.unknown(name, name, SCHEMES, "scheme")
+        meant = _OTHERWISE.get(name.lower())
+        if meant is None:
+            raise known
+        raise LabError(known.problem, expected=known.expected, remedy=f"did you mean {meant}?")
 
 
 def scheme(name: str, shape: Shape, *, rows: int | None = None, seed: int = 0) -> Encoding:
@@ -44,12 +63,6 @@ def scheme(name: str, shape: Shape, *, rows: int | None = None, seed: int = 0) -
     LabError
         If there is no such scheme, naming the nearest.
     """
-    if name not in SCHEMES:
-        near = difflib.get_close_matches(name, SCHEMES, n=1)
-        raise LabError(
-            f"the lab has no scheme {quoted(name)}",
-            expected="one of " + ", ".join(SCHEMES),
-            remedy=f"did you mean {near[0]}?" if near else "",
-        )
+    require_scheme(name)
     rows = shape.context if rows is None else rows
     return SCHEMES[name](shape, rows, whole_seed(seed, Stream.POSITIONS))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from poslens.errors import LabError
 from poslens.lab.batches import Batch
@@ -27,6 +27,7 @@ from poslens.lab.folders import EXPERIMENT, read_json, write_json
 from poslens.lab.model import Decoder
 from poslens.lab.results import Run, read_results
 from poslens.lab.state import load_training
+from poslens.lab.tensors import write_tensors
 from poslens.lab.train import Training
 
 RECIPE, METRICS, CARD = "training.toml", "metrics.json", "README.md"
@@ -60,7 +61,7 @@ def ship(runs: str | Path, target: str | Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = load_file(run.folder.model / "model.safetensors")
     stored = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
-    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(stored, folder / "model.safetensors", {"format": "pt"})
     config = read_json(run.folder.model / "config.json")
     write_json(folder / "config.json", {**config, "dtype": "float16"})
     shutil.copyfile(run.folder.model / "tokenizer.json", folder / "tokenizer.json")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
 
 from poslens.encodings.validate import require_count
-from poslens.files import written_whole
 from poslens.lab.model import Decoder
+from poslens.lab.tensors import write_tensors
 
 SNAPSHOTS = 24
 
@@ -49,6 +48,5 @@ def save_snapshot(model: Decoder, folder: Path, step: int) -> Path | None:
     if not owned:
         return None
     path = snapshot_path(folder, step)
-    with written_whole(path) as temporary:
-        save_file(owned, temporary, metadata={"step": f"{step}"})
+    write_tensors(owned, path, {"step": f"{step}"})
     return path

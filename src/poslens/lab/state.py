@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from poslens.errors import LabError, quoted
-from poslens.files import written_whole
+from poslens.lab.tensors import write_tensors
 from poslens.lab.train import Training
 
 FORMAT = 1
@@ -37,8 +36,7 @@ def save_training(training: Training, path: str | Path) -> None:
         for theirs, ours in _MOMENTS.items():
             tensors[f"{ours}.{name}"] = state.get(theirs, torch.zeros_like(weight))
     about = {"format": FORMAT, "step": training.step, "run": identity(training)}
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(about, sort_keys=True)})
+    write_tensors(tensors, path, {_KEY: json.dumps(about, sort_keys=True)})
 
 
 def load_training(training: Training, path: str | Path) -> None:

@@ -111,7 +111,7 @@ class Training:
                 f"training broke down at step {self.step}",
                 expected="a finite loss and gradient",
                 got=f"loss {shown}, gradient of norm {size}",
-                remedy="give a lower rate or a longer warm-up; what was saved before is sound",
+                remedy="give a lower rate or a longer warm-up",
             )
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate_at(self.step)
