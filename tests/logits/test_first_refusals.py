@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from anatomies import BASIC, GPT2, GROUPED, SPECIAL
 from float64_models import build, saved
 from split_models import opened, split, table_in
@@ -119,9 +120,13 @@ def test_texts_longer_than_a_window(tmp_path: Path) -> None:
 def test_a_large_token_table_is_read_when_asked_for(
     tmp_path: Path, gpt2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    llama = saved(build("llama", GROUPED), tmp_path / "llama")
+    model = build("llama", GROUPED)
+    llama, rows = (saved(model, tmp_path / name) for name in ("llama", "rows"))
+    (llama / "model.safetensors").unlink()  # of which rows would be read alone
+    torch.save(model.state_dict(), llama / "pytorch_model.bin")
     monkeypatch.setattr("poslens.logits.first.MOST_READ", 61 * 4)
     with pytest.raises(SourceError, match=r"token table is not read .*--contexts"):
         split(llama, TOKENS, asked=False)
     assert split(llama, TOKENS, asked=True).reconstruction_error <= 1e-11
+    assert split(rows, TOKENS, asked=False).reconstruction_error <= 1e-11
     assert split(gpt2, TOKENS, asked=False).reconstruction_error <= 1e-11  # beside a table

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+import numpy as np
+from jaxtyping import Int
+
 from poslens.checkpoints.local_files import opened, too_large
 from poslens.errors import SourceError, quoted
 
@@ -103,6 +106,28 @@ class LocalFile(ByteSource):
                 remedy="wait until it has been written, and start again",
             )
         return found
+
+
+def rows_at(source: ByteSource, start: int, width: int, rows: Int[np.ndarray, "row"]) -> bytes:
+    """Return some rows of a matrix, those that follow one another read at once.
+
+    Parameters
+    ----------
+    source
+        Where they are.
+    start, width
+        Where row 0 begins in the file, and the bytes of a row.
+    rows
+        Ascending, each once.
+
+    Raises
+    ------
+    SourceError
+        If the bytes cannot be had.
+    """
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if rows.size else []
+    spans = [(start + int(run[0]) * width, start + (int(run[-1]) + 1) * width) for run in runs]
+    return b"".join(source.read(*span) for span in spans)
 
 
 def _version(handle: BinaryIO) -> tuple[int, ...]:

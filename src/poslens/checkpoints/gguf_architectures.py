@@ -12,7 +12,7 @@ from typing import Any
 
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families import FAMILIES
-from poslens.checkpoints.gguf_metadata import Metadata, head_dim, rotation, sizes
+from poslens.checkpoints.gguf_metadata import Metadata, epsilons, head_dim, rotation, sizes
 from poslens.checkpoints.schemes import Pairing
 
 ARCHITECTURE = "general.architecture"
@@ -57,7 +57,7 @@ def model_config(values: Mapping[str, Any], tensors: Collection[str], shown: str
     if known is None:
         return Config({"model_type": f"{arch} (GGUF)"}, shown, silence_is_default=False)
     found = Metadata(metadata, arch, tensors)
-    config = {"model_type": known.model_type, **sizes(found)}
+    config = {"model_type": known.model_type, **sizes(found), **epsilons(found)}
     config |= dict.fromkeys(FAMILIES[known.model_type].context[:1], found.get("context_length"))
     if known.pairing is not None:
         config |= {"rope_parameters": rotation(found)}
@@ -67,9 +67,19 @@ def model_config(values: Mapping[str, Any], tensors: Collection[str], shown: str
 
 def pairing_of_rows(values: Mapping[str, Any]) -> Pairing | None:
     """Return which coordinates of a file's queries and keys turn together; None if unknown."""
-    arch = values.get(ARCHITECTURE)
-    known = ARCHITECTURES.get(arch) if isinstance(arch, str) else None
+    known = ARCHITECTURES.get(architecture_of(values) or "")
     return known.pairing if known else None
+
+
+def architecture_of(values: Mapping[str, Any]) -> str | None:
+    """Return GGUF's name of a file's architecture; None where it names none."""
+    arch = values.get(ARCHITECTURE)
+    return arch if isinstance(arch, str) else None
+
+
+def _llama(found: Metadata) -> dict[str, object]:
+    # Llama itself has no biases, models that are converted as one may.
+    return {"attention_bias": "blk.0.attn_q.bias" in found.tensors}
 
 
 def _unrotated_layers(_: Metadata) -> dict[str, object]:
@@ -182,7 +192,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gptneox": Architecture("gpt_neox", "half"),
     "granite": Architecture("granite", "interleaved"),
     "jina-bert-v2": Architecture("bert", None, _jina),
-    "llama": Architecture("llama", "interleaved"),
+    "llama": Architecture("llama", "interleaved", _llama),
     "llama4": Architecture("llama4_text", "interleaved", _unrotated_layers),
     "mamba": Architecture("mamba"),
     "mamba2": Architecture("mamba2"),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from poslens.checkpoints.byte_source import ByteSource
+from poslens.checkpoints.byte_source import ByteSource, LocalFile, rows_at
 from poslens.checkpoints.config import Config
-from poslens.checkpoints.gguf_architectures import model_config, pairing_of_rows
-from poslens.checkpoints.gguf_header import TensorInfo, parse_gguf_header
+from poslens.checkpoints.gguf_architectures import architecture_of, model_config, pairing_of_rows
+from poslens.checkpoints.gguf_header import parse_gguf_header
 from poslens.checkpoints.gguf_types import BlockType
 from poslens.checkpoints.tensors import (
     Entry,
     Quantised,
+    RowNumbers,
     StoredTensor,
     Tensors,
+    Values,
     require_readable,
 )
 from poslens.errors import SourceError
@@ -47,6 +50,7 @@ class GgufFile(Tensors):
         self.opening_bytes = header.bytes_read
         self.config: Config | None = model_config(header.metadata, header.tensors, self.shown)
         self.pairing = pairing_of_rows(header.metadata)
+        self.architecture = architecture_of(header.metadata)
 
     def names(self) -> Iterable[str]:
         """Return the names of all tensors, in the header's order."""
@@ -76,24 +80,61 @@ class GgufFile(Tensors):
         if tensor.blocks is None or not tensor.blocks.quantised:
             return StoredTensor(tensor.entry, self.source.read(tensor.start, tensor.stop))
         self.prefetch([name])
-        return _dequantised(self.source, tensor, tensor.blocks)
+        step = _step(tensor.blocks)
+        parts = (
+            self.source.read(start, min(start + step, tensor.stop))
+            for start in range(tensor.start, tensor.stop, step)
+        )
+        return _dequantised(parts, tensor.stop - tensor.start, tensor.entry, tensor.blocks)
+
+    def reads_rows_alone(self, name: str) -> bool:  # noqa: ARG002 - of all its tensors alike
+        """Whether the file lies on this machine."""
+        return isinstance(self.source, LocalFile)
+
+    def read_rows(self, name: str, rows: RowNumbers) -> Values:
+        """Read some rows of a matrix; of a file that is far away, all of them at once.
+
+        Raises
+        ------
+        TableError
+            If its dtype is not one that PosLens reads.
+        SourceError
+            As `read`.
+        """
+        tensor = self._tensors[name]
+        require_readable(tensor.entry, self.shown)
+        if not self.reads_rows_alone(name) or rows.size == 0 or tensor.blocks is None:
+            return super().read_rows(name, rows)
+        width = (tensor.stop - tensor.start) // tensor.entry.shape[0]
+        raw = rows_at(self.source, tensor.start, width, rows)
+        entry = replace(tensor.entry, shape=(rows.size, tensor.entry.shape[1]))
+        if not tensor.blocks.quantised:
+            return StoredTensor(entry, raw).values()
+        step = _step(tensor.blocks)
+        parts = (raw[start : start + step] for start in range(0, len(raw), step))
+        return _dequantised(parts, len(raw), entry, tensor.blocks).values()
 
 
-def _dequantised(source: ByteSource, tensor: TensorInfo, blocks: BlockType) -> StoredTensor:
+def _step(blocks: BlockType) -> int:
+    """How many bytes are dequantised at once: whole blocks."""
+    return AT_ONCE // blocks.count * blocks.nbytes
+
+
+def _dequantised(
+    parts: Iterable[bytes | memoryview], nbytes: int, entry: Entry, blocks: BlockType
+) -> StoredTensor:
+    """Dequantise ``nbytes`` that come in parts, each of whole blocks."""
     dequantise = _dequantiser(blocks.word)
-    nbytes = tensor.stop - tensor.start
     values = np.empty(nbytes // blocks.nbytes * blocks.count, dtype="<f4")
     stored = hashlib.sha256()
-    step = AT_ONCE // blocks.count * blocks.nbytes
     done = 0
-    for start in range(tensor.start, tensor.stop, step):
-        raw = source.read(start, min(start + step, tensor.stop))
+    for raw in parts:
         stored.update(raw)
         part = dequantise(np.frombuffer(raw, np.uint8))
         values[done : done + part.size] = part
         done += part.size
     floats = values.view(np.uint8).data
-    return StoredTensor(tensor.entry, floats, Quantised(nbytes, stored.hexdigest()))
+    return StoredTensor(entry, floats, Quantised(nbytes, stored.hexdigest()))
 
 
 def _dequantiser(word: str) -> Callable[[np.ndarray], np.ndarray]:

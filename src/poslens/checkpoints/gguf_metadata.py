@@ -86,6 +86,16 @@ def sizes(found: Metadata) -> dict[str, object]:
     }
 
 
+def epsilons(found: Metadata) -> dict[str, object]:
+    """Return ε of the norms under their common names; null where the metadata do not say it."""
+    centred = found.get("attention.layer_norm_epsilon")
+    return {
+        "layer_norm_eps": centred,
+        "layer_norm_epsilon": centred,
+        "rms_norm_eps": found.get("attention.layer_norm_rms_epsilon"),
+    }
+
+
 def head_dim(found: Metadata) -> int | None:
     """Return the dimensions of a head; None where they cannot be told.
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from poslens.checkpoints.byte_source import ByteSource, LocalFile
+from poslens.checkpoints.byte_source import ByteSource, LocalFile, rows_at
 from poslens.checkpoints.json_text import (
     SPACE,
     STRINGS_OR_NULL,
@@ -304,6 +304,10 @@ class SafetensorsFile(Tensors):
         require_readable(tensor.entry, self.shown)
         return StoredTensor(tensor.entry, self.source.read(tensor.start, tensor.stop))
 
+    def reads_rows_alone(self, name: str) -> bool:  # noqa: ARG002 - of all its tensors alike
+        """Whether the file lies on this machine."""
+        return isinstance(self.source, LocalFile)
+
     def read_rows(self, name: str, rows: RowNumbers) -> Values:
         """Read some rows of a matrix; of a file that is far away, all of them at once.
 
@@ -315,16 +319,10 @@ class SafetensorsFile(Tensors):
             If its bytes cannot be had.
         """
         tensor = self.placed[name]
-        if not isinstance(self.source, LocalFile) or rows.size == 0:
+        if not self.reads_rows_alone(name) or rows.size == 0:
             return super().read_rows(name, rows)
         require_readable(tensor.entry, self.shown)
         width = (tensor.stop - tensor.start) // tensor.entry.shape[0]
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        raw = b"".join(
-            self.source.read(
-                tensor.start + int(run[0]) * width, tensor.start + (int(run[-1]) + 1) * width
-            )
-            for run in runs
-        )
+        raw = rows_at(self.source, tensor.start, width, rows)
         entry = replace(tensor.entry, shape=(rows.size, tensor.entry.shape[1]))
         return StoredTensor(entry, raw).values()

@@ -93,6 +93,16 @@ class Sharded(Tensors):
         """
         return self._shard_of(name).read(name)
 
+    def reads_rows_alone(self, name: str) -> bool:
+        """Whether the tensor's shard does.
+
+        Raises
+        ------
+        SourceError
+            If the shard is damaged, or does not hold the tensor.
+        """
+        return self._shard_of(name).reads_rows_alone(name)
+
     def read_rows(self, name: str, rows: RowNumbers) -> Values:
         """Read some rows of a matrix from its shard.
 

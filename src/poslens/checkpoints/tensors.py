@@ -119,6 +119,7 @@ class Tensors(ABC):
     shown: str  # the container's quoted name, for messages
     opening_bytes: int = 0  # read so far to learn names and shapes: headers, an index
     pairing: Pairing | None = None  # of rotated rows, where the container has its own order of them
+    architecture: str | None = None  # in its own words, where it has its own names of tensors
     named_by_string: bool = True  # whether "::" can name one of them
 
     @abstractmethod
@@ -135,6 +136,10 @@ class Tensors(ABC):
     @abstractmethod
     def read(self, name: str) -> StoredTensor:
         """Read the tensor ``name``, which must be one of `names` and of a readable dtype."""
+
+    def reads_rows_alone(self, name: str) -> bool:  # noqa: ARG002 - of sharded ones it tells
+        """Whether `read_rows` reads no row of the tensor beside those that it is asked for."""
+        return False
 
     def read_rows(self, name: str, rows: RowNumbers) -> Values:
         """Read some rows of a matrix, and no others where the container lies at hand.

@@ -108,7 +108,7 @@ def first_block_logits(
         The head of the picture; if None, the one in whose logits position has the largest share.
     asked
         Whether this was asked for: if not, the block of a large model is not read, and of one
-        without a table no large token table either.
+        without a table no large token table either, unless its rows are read one by one.
     progress
         Called with (what is being done, steps done, steps in all).
 
@@ -187,9 +187,9 @@ def _require_small_vocabulary(embedding: Embedding) -> None:
     Raises
     ------
     SourceError
-        If it is larger than `MOST_READ`.
+        If it is larger than `MOST_READ`, and rows of it are not read alone.
     """
-    if embedding.numbers > MOST_READ:
+    if embedding.numbers > MOST_READ and not embedding.by_rows:
         raise SourceError(
             "the token table is not read for this",
             expected=f"at most {MOST_READ:,} numbers",

@@ -47,6 +47,11 @@ class Embedding:
         """How many numbers the token table holds."""
         return int(np.prod(self._table.shape))
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether rows of the token table are read without the others."""
+        return self._reader.tensors.reads_rows_alone(str(self._table.name))
+
     def tokens(self, ids: Int[np.ndarray, "token"]) -> TokenRows:
         """Return what tokens give to the sum, in float64, shape (token, dim).
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from poslens.checkpoints.blocks.entry import BlockEntry
+from poslens.checkpoints.blocks.gguf import GGUF_BLOCKS
 from poslens.checkpoints.blocks.projections import Layout
 from poslens.checkpoints.blocks.reader import full_name
 from poslens.checkpoints.blocks.table import BLOCKS, NO_BLOCK
@@ -15,6 +16,7 @@ from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.tensors import Tensors, listed
 from poslens.errors import SourceError, quoted
 
+CONVERTED = "give the model that it was converted from"
 LOST = "measure the table alone: kernel.* and attention.* need this block"
 
 
@@ -78,7 +80,7 @@ def _choose(tensors: Tensors, config: Config, part: str | None, uri: str) -> Fou
     family = config.text("model_type")
     if family not in BLOCKS:
         raise _unread(config, NO_BLOCK.get(family, "no entry says where its projections are"))
-    entries = BLOCKS[family]
+    entries = BLOCKS[family] if tensors.architecture is None else _in_gguf(tensors)
     known = [entry.name for entry in entries if entry.name is not None]
     if part is not None and part not in known:
         raise SourceError(
@@ -96,7 +98,9 @@ def _choose(tensors: Tensors, config: Config, part: str | None, uri: str) -> Fou
             expected="a tensor such as "
             + " or ".join(quoted(_first_name(entry, config)) for entry in wanted),
             got=listed(quoted(name) for name in names) or "no tensors",
-            remedy="check that these are the weights that the config describes",
+            remedy="check that these are the weights that the config describes"
+            if tensors.architecture is None
+            else CONVERTED,
         )
     if len(held) > 1:
         raise SourceError(
@@ -106,6 +110,25 @@ def _choose(tensors: Tensors, config: Config, part: str | None, uri: str) -> Fou
             remedy=" or ".join(f"add --part {one.entry.name}" for one in held),
         )
     return held[0]
+
+
+def _in_gguf(tensors: Tensors) -> tuple[BlockEntry, ...]:
+    """Return the entries of a container that has its own names of tensors.
+
+    Raises
+    ------
+    SourceError
+        If they are not known for this architecture.
+    """
+    architecture = str(tensors.architecture)
+    if architecture not in GGUF_BLOCKS:
+        raise SourceError(
+            f"attention blocks of this architecture are not read from GGUF: {tensors.shown}",
+            expected=f"one of {', '.join(GGUF_BLOCKS)}",
+            got=quoted(architecture),
+            remedy=CONVERTED,
+        )
+    return GGUF_BLOCKS[architecture]
 
 
 def _held(family: str, entry: BlockEntry, config: Config, names: frozenset[str]) -> Iterator[Found]:

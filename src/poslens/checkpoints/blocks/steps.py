@@ -39,9 +39,13 @@ class Epsilon:
         Raises
         ------
         SourceError
-            If it is no finite number of at least 0.
+            If it is no finite number of at least 0, or left out where no default holds.
         """
         key = config.first(*self.keys)
+        if key is None and self.keys and not config.silence_is_default:
+            raise config.contradiction(
+                f"cannot use {self.keys[0]}", "the ε of the model's norms", "nothing"
+            )
         return self.default if key is None else config.number(key, self.default)
 
 
