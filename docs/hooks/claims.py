@@ -130,7 +130,7 @@ SHOWN: dict[str, Shown] = {
         ),
         figures.share_stack,
         ("demo", "faded"),
-        "the sum of {} in the first layer, median over heads",
+        "the sum of {} in the first layer, less what contexts show by chance, median over heads",
     ),
     "attention.learns_distance": Shown(
         ("kernel.relative_share",),

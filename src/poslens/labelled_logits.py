@@ -12,6 +12,7 @@ from jaxtyping import Float
 from poslens import axes
 from poslens.attention import TERMS, TermSums
 from poslens.attention.terms import TermLogits
+from poslens.checkpoints import PositionTable
 from poslens.claims.evidence import LogitEvidence
 from poslens.hidden.result import PARTS, HiddenStates
 from poslens.study import Labelled
@@ -106,12 +107,25 @@ def logit_arrays(
     return found
 
 
-def first_evidence(sums: TermSums, error: float | None, contexts: Contexts) -> LogitEvidence:
-    """Return what claims about the first layer's logits look at."""
+def first_evidence(
+    sums: TermSums, error: float | None, contexts: Contexts, table: PositionTable | None
+) -> LogitEvidence:
+    """Return what claims about the first layer's logits look at.
+
+    Parameters
+    ----------
+    sums, error
+        Of the first layer.
+    contexts
+        What was read.
+    table
+        Which the model adds; None where position is a mean over contexts.
+    """
     shares = {
         term: tuple(_numbers(values)) for term, values in zip(TERMS, sums.shares(), strict=True)
     }
-    return LogitEvidence(shares=shares, error=error, tokens=contexts.origin)
+    averaged = None if table is not None else len(contexts.tokens)
+    return LogitEvidence(shares=shares, error=error, tokens=contexts.origin, averaged=averaged)
 
 
 def state_measures(states: HiddenStates) -> tuple[dict[str, Any], dict[str, str]]:

@@ -115,7 +115,7 @@ def on_text(
     if table is None or not reading.layers:
         first, reason = _first(opened, description, table, part, reading, contexts, report)
     if reading.layers:
-        found = _every_layer(source, opened, part, contexts, first, settings, report)
+        found = _every_layer(source, opened, table, part, contexts, first, settings, report)
         return replace(found, read=read)
     if first is None:
         return replace(_nothing(reason), read=read)
@@ -128,7 +128,7 @@ def on_text(
             **logit_arrays([first.sums], first.picture, (0, first.head), contexts),
             "attention.note": Labelled((), np.array(first.note)),
         },
-        evidence=first_evidence(first.sums, largest, contexts),
+        evidence=first_evidence(first.sums, largest, contexts, table),
         means=first.means if reading.asked else None,  # drawn tokens are no corpus
         read=read,
     )
@@ -176,6 +176,7 @@ def _first(
 def _every_layer(
     source: ModelSource | PositionTable,
     opened: Checkpoint,
+    table: PositionTable | None,
     part: str | None,
     contexts: Contexts,
     first: FirstLogits | None,
@@ -197,7 +198,7 @@ def _every_layer(
             **state_arrays(states),
             **_left_out(states.reasons),
         },
-        evidence=first_evidence(states.terms[0], error, contexts)
+        evidence=first_evidence(states.terms[0], error, contexts, table)
         if states.terms[0] is not None
         else LogitEvidence(reason=states.reasons.get(0, NO_CONFIG), error=error),
         means=None if first is None else first.means,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def stored(length: int, dim: int, rng: np.random.Generator) -> Checkpoint:
         first_blocks.with_slopes,
         first_blocks.with_buckets,
         first_blocks.with_rotation,
+        partial(first_blocks.with_rotation, biases=0),
     ],
 )
 def test_verdicts_are_those_of_analyze(

@@ -72,6 +72,21 @@ def test_position_contributes(heads: Any, value: float, verdict: Verdict) -> Non
     assert claim.note.endswith("heads; 2 contexts of 8 tokens")
 
 
+def test_what_contexts_show_by_chance_is_taken_off() -> None:
+    """(32/31)² - 1 of the content's share, head by head, before the median."""
+    heads = shares((0.06, 0.0, 0.0), None, (0.0, 0.03, 0.04), (0.5, 0.1, 0.1))
+    known = {"shares": heads, "error": 0.0, "tokens": "32 contexts of 8 tokens"}
+    exact, mean = decided(CONTRIBUTES, **known), decided(CONTRIBUTES, **known, averaged=32)
+    assert exact.value == pytest.approx(0.07, abs=1e-15)
+    assert exact.verdict is SUPPORTED
+    assert mean.value == pytest.approx(0.07 - 63 / 961 * 0.83, abs=1e-15)
+    assert mean.verdict is CONTRADICTED
+    assert mean.note == (
+        "2% of the variance in the median head, 0% to 69% over 3 heads, "
+        "less 0.054 that 32 contexts show by chance; 32 contexts of 8 tokens"
+    )
+
+
 @pytest.mark.parametrize(
     ("logits", "note"),
     [

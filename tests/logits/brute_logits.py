@@ -74,6 +74,15 @@ def stream(one: Anatomy, contexts: Array, which: int) -> list[Array]:
     return [x[which] - at_position - grand, at_position, np.tile(grand, (length, 1))]
 
 
+def stream_of_others(one: Anatomy, contexts: Array, which: int) -> list[Array]:
+    """The same, position being the mean over the other contexts less that over all."""
+    x = one.tokens[contexts] + one.types
+    grand = x.reshape(-1, x.shape[-1]).mean(axis=0)
+    others = np.delete(x, which, axis=0)
+    at_position = np.stack([others[:, t].mean(axis=0) for t in range(x.shape[1])]) - grand
+    return [x[which] - at_position - grand, at_position, np.tile(grand, (x.shape[1], 1))]
+
+
 def frozen(parts: list[Array], norm: tuple[Array, Array, float, bool]) -> list[Array]:
     gamma, beta, epsilon, centre = norm
     found = [np.empty_like(part) for part in parts]
@@ -114,11 +123,13 @@ def after_rotation(one: Anatomy, three: list[Array]) -> list[Array]:
     return [content, position + by_place, constant - by_place]
 
 
-def shares(one: Anatomy, contexts: Array) -> Array:
+def shares(
+    one: Anatomy, contexts: Array, streams: Callable[[Anatomy, Array, int], list[Array]] = stream
+) -> Array:
     """Shape (term, head)."""
     covariances, variances = np.zeros((5, one.heads)), np.zeros(one.heads)
     for which in range(len(contexts)):
-        q, k = (after_rotation(one, three) for three in vectors(one, stream(one, contexts, which)))
+        q, k = (after_rotation(one, three) for three in vectors(one, streams(one, contexts, which)))
         length = contexts.shape[1]
         for head in range(one.heads):
             group = head // (one.heads // one.key_heads)

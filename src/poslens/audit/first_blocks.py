@@ -15,6 +15,8 @@ from poslens.checkpoints.python_objects import PythonTensors
 HEADS = 6
 VOCABULARY = 251
 
+_BIASES = 0.1  # standard deviation, that of what they are added to being about 1
+
 Weights = np.ndarray  # shape (dim, dim), by which rows are multiplied from the left
 
 
@@ -67,7 +69,7 @@ def with_formula(length: int, dim: int, rng: np.random.Generator) -> Checkpoint:
     tensors = {
         "w.weight": token_rows(dim, rng),
         **_norm("h.0.layernorm1", dim, rng),
-        **_linears("h.0.multi_head_attention.", ("Wq", "Wk", "Wv", "dense"), dim, rng, bias=True),
+        **_linears("h.0.multi_head_attention.", ("Wq", "Wk", "Wv", "dense"), dim, rng),
     }
     return _checkpoint("ctrl", tensors, n_embd=dim, n_head=HEADS, n_layer=1, n_positions=length)
 
@@ -95,19 +97,25 @@ def with_buckets(length: int, dim: int, rng: np.random.Generator) -> Checkpoint:
     tensors = {
         "shared.weight": token_rows(dim, rng),
         f"{block}layer_norm.weight": 1 + 0.1 * rng.standard_normal(dim),
-        **_linears(f"{block}SelfAttention.", tuple("qkvo"), dim, rng, bias=False),
+        **_linears(f"{block}SelfAttention.", tuple("qkvo"), dim, rng, biases=0),
         f"{block}SelfAttention.relative_attention_bias.weight": rng.standard_normal((32, HEADS)),
     }
     return _checkpoint("t5", tensors, d_model=dim, d_kv=dim // HEADS, num_heads=HEADS, num_layers=1)
 
 
-def with_rotation(length: int, dim: int, rng: np.random.Generator) -> Checkpoint:
-    """Return a Llama, which rotates queries and keys (RoPE), with biases of both."""
+def with_rotation(
+    length: int, dim: int, rng: np.random.Generator, *, biases: float = _BIASES
+) -> Checkpoint:
+    """Return a Llama, which rotates queries and keys (RoPE).
+
+    Normal biases of these have ``biases`` as their standard deviation, and queries and keys without
+    them about 1; none are there where it is 0.
+    """
     attention = "layers.0.self_attn."
     tensors = {
         "embed_tokens.weight": token_rows(dim, rng),
         "layers.0.input_layernorm.weight": 1 + 0.1 * rng.standard_normal(dim),
-        **_linears(attention, ("q_proj", "k_proj", "v_proj", "o_proj"), dim, rng, bias=True),
+        **_linears(attention, ("q_proj", "k_proj", "v_proj", "o_proj"), dim, rng, biases=biases),
     }
     return _checkpoint(
         "llama",
@@ -117,16 +125,21 @@ def with_rotation(length: int, dim: int, rng: np.random.Generator) -> Checkpoint
         num_key_value_heads=HEADS,
         num_hidden_layers=1,
         max_position_embeddings=length,
-        attention_bias=True,
+        attention_bias=biases > 0,
     )
 
 
 def _linears(
-    prefix: str, names: tuple[str, ...], dim: int, rng: np.random.Generator, *, bias: bool
+    prefix: str,
+    names: tuple[str, ...],
+    dim: int,
+    rng: np.random.Generator,
+    *,
+    biases: float = _BIASES,
 ) -> dict[str, np.ndarray]:
     found = {f"{prefix}{name}.weight": weights(dim, rng) for name in names}
-    if bias:
-        found |= {f"{prefix}{name}.bias": 0.1 * rng.standard_normal(dim) for name in names}
+    if biases:
+        found |= {f"{prefix}{name}.bias": biases * rng.standard_normal(dim) for name in names}
     return found
 
 

@@ -92,7 +92,7 @@ def read(checkpoint: Checkpoint, length: int, seed: int) -> Read:
     kernels = kernels_of(checkpoint, description, table, None, seed, found.means)
     return Read(
         kernel=kernel_evidence(kernels, checkpoint),
-        logits=first_evidence(found.sums, found.reconstruction_error, contexts),
+        logits=first_evidence(found.sums, found.reconstruction_error, contexts, table),
         rows=_NO_ROWS if table is None else table.rows,
         measures=measures,
         scheme=description.schemes[0].word if table is None else table.source.scheme,

@@ -126,14 +126,17 @@ def _with_waves(name: str, about: str, table: DrawTable, *, learns: bool) -> Mod
     )
 
 
-def _scheme(name: str, about: str, block: DrawBlock) -> ModelProcess:
+def _scheme(
+    name: str, about: str, block: DrawBlock, *, true: str = "", false: str = ""
+) -> ModelProcess:
+    settled = claims(f"{true} {false}")
     return ModelProcess(
         name,
         about,
         partial(of_block, block=block),
-        true=claims("blind_without_position four_terms distance_only"),
-        false=frozenset(),
-        open=_SCHEME_OPEN,
+        true=claims(f"blind_without_position four_terms distance_only {true}"),
+        false=claims(false),
+        open={claim: why for claim, why in _SCHEME_OPEN.items() if claim not in settled},
     )
 
 
@@ -208,6 +211,18 @@ MODELS: tuple[ModelProcess, ...] = (
         "RoPE",
         "rotated queries and keys (Llama), random projections and biases",
         first_blocks.with_rotation,
+    ),
+    _scheme(
+        "RoPE without biases",
+        "the same without biases; only a mean token that is not quite 0 gives position a share",
+        partial(first_blocks.with_rotation, biases=0),
+        false="position_contributes",
+    ),
+    _scheme(
+        "RoPE, large biases",
+        "the same with biases as large as what they are added to, whose products rotation turns",
+        partial(first_blocks.with_rotation, biases=1),
+        true="position_contributes",
     ),
     ModelProcess(
         "terms without position",

@@ -82,6 +82,8 @@ class LogitEvidence:
         ``attention.reconstruction_error``.
     tokens
         What the logits are of, for people: where the tokens come from.
+    averaged
+        C, the contexts whose mean is the position part; None where that is known exactly.
     reason
         Why nothing is known.
     """
@@ -89,6 +91,7 @@ class LogitEvidence:
     shares: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     error: float | None = None
     tokens: str = ""
+    averaged: int | None = None
     reason: str = _TABLE_ALONE
 
     def of_position(self) -> np.ndarray:
@@ -101,6 +104,30 @@ class LogitEvidence:
         """
         known = self._known(("position_position", "content_position", "position_content"))
         return np.asarray(known.sum(axis=0))
+
+    def by_chance(self) -> np.ndarray:
+        """Return how much of `of_position` is content that the mean over contexts has not lost.
+
+        A context takes part in the mean that its position part is. With the mean over the C - 1
+        others instead, independent of its content, the content part is C ÷ (C - 1) times as large,
+        the position part is less by as much, and norms, frozen at their sum, are as before. What
+        position then loses is ((C ÷ (C - 1))² - 1) · ``content_content`` (the jackknife's
+        leave-one-out, Quenouille 1956, here in closed form). Where there is nothing but content
+        it is 1 - (1 - 1/C)², which is all that `of_position` has there.
+
+        Returns
+        -------
+        By head as `of_position`; 0 where the position part is exact.
+
+        Raises
+        ------
+        NotApplicableError
+            If there is no head.
+        """
+        content = self._known(("content_content",))[0]
+        if self.averaged is None:
+            return np.zeros_like(content)
+        return np.asarray(((self.averaged / (self.averaged - 1)) ** 2 - 1) * content)
 
     def of_constants(self) -> np.ndarray:
         """Return the share of the products with constant parts, of each head that has one.

@@ -184,7 +184,13 @@ def four_terms(evidence: Evidence, value: float) -> str:  # noqa: ARG001
 
 
 def position_contributes(evidence: Evidence, value: float) -> str:
-    """The heads with most and with least, and on which tokens."""
-    shares = evidence.logits.of_position()
-    span = f"{shares.min():.0%} to {shares.max():.0%} over {shares.size} heads"
-    return f"{value:.0%} of the variance in the median head, {span}; {evidence.logits.tokens}"
+    """The heads with most and with least, what was taken off, and on which tokens."""
+    logits, chance = evidence.logits, evidence.logits.by_chance()
+    shares = logits.of_position() - chance
+    span = f"{shares.min():z.0%} to {shares.max():z.0%} over {shares.size} heads"
+    less = (
+        f", less {np.median(chance):.2g} that {logits.averaged} contexts show by chance"
+        if logits.averaged is not None
+        else ""
+    )
+    return f"{value:z.0%} of the variance in the median head, {span}{less}; {logits.tokens}"

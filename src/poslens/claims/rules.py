@@ -197,7 +197,8 @@ def _reconstruction_error(evidence: Evidence) -> float:
 
 
 def _position_share(evidence: Evidence) -> float:
-    return float(np.median(evidence.logits.of_position()))
+    logits = evidence.logits
+    return float(np.median(logits.of_position() - logits.by_chance()))
 
 
 BLIND = 1e-5  # relative deviation below which attention has not told two orders apart
