@@ -10,6 +10,7 @@ import numpy as np
 
 from poslens.attention import HeadMeans
 from poslens.checkpoints import Description, ModelSource, PositionTable
+from poslens.checkpoints.blocks import require_attention
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.sources import Opened
 from poslens.claims.evidence import LogitEvidence
@@ -103,6 +104,8 @@ def on_text(
                 "and layers out",
             )
         return _nothing(NO_CONFIG)
+    if reading.layers:
+        require_attention(opened)
     try:
         contexts = reading.contexts_for(opened, description, table, part, settings.seed, report)
     except PosLensError as error:
