@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers as hf
 from hidden_models import BASIC, GROUPED, VOCABULARY, drawn, tiny
 from typer.testing import CliRunner
 
 import poslens
+from poslens import Verdict
 from poslens.cli import app
-from poslens.errors import SourceError
+from poslens.errors import SettingError, SourceError
+from poslens.hidden import follow
 
 TOKENS = drawn(3, 9)
 MAMBA = {
@@ -66,3 +71,47 @@ def test_attention_that_cannot_be_seen_leaves_hidden_states(
             "expected 3 arrays (head, 9, 9) given to softmax, got 0; attention.* of this model is "
             "not to be had, hidden.* do not need it"
         )
+
+
+XLNET = {"vocab_size": VOCABULARY, "d_model": 48, "n_layer": 3, "n_head": 6, "d_inner": 10}
+
+
+def xlnet() -> hf.PreTrainedModel:
+    torch.manual_seed(0)
+    return hf.XLNetModel(hf.XLNetConfig(**XLNET)).eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "layers"),
+    [(xlnet, "xlnet", 4), (lambda: tiny("fnet"), "fnet", 4)],
+)
+def test_a_kind_that_is_not_known_is_followed_without_a_table(
+    model: Callable[[], hf.PreTrainedModel], kind: str, layers: int, tmp_path: Path
+) -> None:
+    """XLNet encodes distances from relative sinusoids; FNet adds a table and has no attention."""
+    model().save_pretrained(tmp_path / kind)
+    study = poslens.analyze(tmp_path / kind, nulls=0, tokens=TOKENS, layers=True)
+    want = follow(tmp_path / kind, TOKENS)
+    assert study.measures["hidden.share.pos"] == list(want.shares[:, 0])
+    assert len(study.measures["hidden.share.pos"]) == layers
+    assert [one.layer for one in study.layers] == list(range(layers))
+    assert f"attention of model_type '{kind}'" in study.undefined["attention.share.bias"]
+    assert "no entry says where its projections are" in study.undefined["attention.share.bias"]
+    said = f"nothing says what model_type '{kind}' does with positions"
+    assert study.claim("norm.stable").note == said
+    assert (study.length, study.source.scheme, study.source.family) == (None, "unknown", kind)
+    assert {claim.verdict for claim in study.claims} == {Verdict.NOT_APPLICABLE}
+    study.save(tmp_path / "study.nc")
+    assert poslens.open_study(tmp_path / "study.nc") == study
+    study.report(tmp_path / "page.html")
+    assert "plot-layered-paths" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_its_tensors_are_still_measured_where_one_is_named(tmp_path: Path) -> None:
+    tiny("fnet").save_pretrained(tmp_path)
+    with pytest.raises(SourceError, match=r"unknown model_type 'fnet'.*::TENSOR"):
+        poslens.analyze(tmp_path, nulls=0)
+    named = f"{tmp_path}::embeddings.position_embeddings.weight"
+    assert poslens.analyze(named, nulls=0).length == 71
+    with pytest.raises(SettingError, match="no table of which to take --rows"):
+        poslens.analyze(tmp_path, nulls=0, tokens=TOKENS, layers=True, rows=(0, 9))
