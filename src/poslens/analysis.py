@@ -54,6 +54,7 @@ def analyze(
     length: int | None = None,
     tokens: np.ndarray | None = None,
     layers: bool = False,
+    head: tuple[int, int] | None = None,
     allow_full_download: bool = False,
     progress: Progress | None = None,
 ) -> Study:
@@ -79,8 +80,8 @@ def analyze(
         Bars to use in place of the defaults, by claim.
     text
         A UTF-8 file, from which contexts are read with the model's own tokenizer. Without it, and
-        where ``contexts``, ``length`` or ``layers`` ask for a text, it is the help topics of
-        Python; where nothing asks for one, tokens are drawn uniformly from the vocabulary.
+        where ``contexts``, ``length``, ``layers`` or ``head`` ask for a text, it is the help topics
+        of Python; where nothing asks for one, tokens are drawn uniformly from the vocabulary.
     contexts, length
         How many contexts the model reads, and how many tokens each has: 32 and 256 (or as many as
         the model takes) if None.
@@ -90,6 +91,9 @@ def analyze(
         Whether to run the model (which needs the extra ``torch``), and follow position through the
         hidden states and logits of every layer; of a ``model_type`` that is not known here through
         the hidden states alone, and no table is measured.
+    head
+        (layer, head) whose logits are shown, term by term, on the first context; layer 0 alone
+        without ``layers``. If None, the one in whose logits position has the largest share.
     allow_full_download
         Whether to fetch a remote file whole where it cannot be read in part.
     progress
@@ -114,7 +118,7 @@ def analyze(
     >>> study.claim("sinusoid.many_frequencies").verdict.value
     'supported'
     """
-    reading = Reading(text, contexts, length, tokens, layers)
+    reading = Reading(text, contexts, length, tokens, layers, head)
     reading.check()
     settings = _checked(view, nulls, seed, rows, bars)
     report = progress or (lambda _what, _done, _total: None)

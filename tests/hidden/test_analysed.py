@@ -1,7 +1,8 @@
-"""`analyze` with layers, of models whose attention cannot be followed."""
+"""`analyze` with layers: a chosen head, and models whose attention cannot be followed."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 import transformers as hf
 from hidden_models import BASIC, GROUPED, VOCABULARY, drawn, tiny
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import poslens
 from poslens import Verdict
@@ -115,3 +116,58 @@ def test_its_tensors_are_still_measured_where_one_is_named(tmp_path: Path) -> No
     assert poslens.analyze(named, nulls=0).length == 71
     with pytest.raises(SettingError, match="no table of which to take --rows"):
         poslens.analyze(tmp_path, nulls=0, tokens=TOKENS, layers=True, rows=(0, 9))
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_the_head_that_is_shown_can_be_chosen(family: str, tmp_path: Path) -> None:
+    model = tiny(family)
+    for place, layers in (((0, 4), False), ((0, 4), True), ((2, 5), True)):
+        study = poslens.analyze(model, nulls=0, tokens=TOKENS, layers=layers, head=place)
+        want = follow(model, TOKENS, head=place).picture
+        assert want is not None
+        shown = study.data["attention.logits"].values
+        np.testing.assert_allclose(shown, want, rtol=1e-6, atol=1e-6)  # kept in float32
+        assert tuple(study.data["attention.logits_place"].values) == place
+        assert list(study.data["attention.logits_token"].values) == [str(n) for n in TOKENS[0]]
+        assert study.settings.head == place
+        assert study.as_json()["settings"]["head"] == list(place)
+        study.save(tmp_path / "study.nc")
+        assert poslens.open_study(tmp_path / "study.nc") == study
+
+
+@pytest.mark.parametrize(
+    ("head", "layers", "said"),
+    [
+        ((0, 6), False, "no such head: expected a head from 0 to 5, got 6"),
+        ((1, 6), True, "no such head: expected a head from 0 to 5 in layer 1, got layer 1, head 6"),
+        ((3, 0), True, "no such head: expected a layer from 0 to 2"),
+        ((1, 0), False, "not looked at: expected a head of layer 0, or --layers.*add --layers"),
+        ((0, -1), True, "this head cannot be used"),
+    ],
+)
+def test_a_head_that_is_not_there_is_refused(
+    head: tuple[int, int], layers: bool, said: str
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        poslens.analyze(tiny("bert"), nulls=0, tokens=TOKENS, layers=layers, head=head)
+
+
+def test_a_head_of_a_layer_that_is_not_parted_is_refused() -> None:
+    model = tiny("gemma2", **GROUPED | {"head_dim": 14}, sliding_window=8)
+    said = "layer 2, head 1 cannot be shown: .*take contexts within it; choose another layer"
+    with pytest.raises(SettingError, match=said):
+        poslens.analyze(model, nulls=0, tokens=TOKENS, layers=True, head=(2, 1))
+
+
+def test_the_command_line_chooses_a_head(minilm: Path) -> None:
+    def run(*asked: str) -> Result:
+        read = ("--nulls", "0", "--contexts", "2", "--length", "9")
+        return CliRunner().invoke(app, ["analyze", str(minilm), *read, "--json", "-", *asked])
+
+    done = run("--head", "0:7")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["settings"]["head"] == [0, 7]
+    for asked, said in (("7", "LAYER:HEAD"), ("0:x", "LAYER:HEAD"), ("0:12", "from 0 to 11")):
+        done = run("--head", asked)
+        assert done.exit_code == 1
+        assert said in done.stderr

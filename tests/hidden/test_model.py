@@ -220,11 +220,16 @@ def test_tokens_that_cannot_be_read(tokens: np.ndarray, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "family"), [((3, 0), "gpt2"), ((-1, 0), "gpt2"), ((0, 6), "gpt2")]
+    ("place", "there"),
+    [
+        ((3, 0), "a layer from 0 to 2"),
+        ((-1, 0), "a layer from 0 to 2"),
+        ((1, 6), "a head from 0 to 5 in layer 1"),
+    ],
 )
-def test_a_head_that_is_not_there(place: tuple[int, int], family: str) -> None:
-    with pytest.raises(SettingError, match="no such head: expected a layer from 0 to 2"):
-        follow(tiny(family), TOKENS, head=place)
+def test_a_head_that_is_not_there(place: tuple[int, int], there: str) -> None:
+    with pytest.raises(SettingError, match=f"no such head: expected {there}"):
+        follow(tiny("gpt2"), TOKENS, head=place)
 
 
 def test_parts() -> None:
