@@ -150,15 +150,15 @@ def test_a_padding_token_in_the_text_is_a_token() -> None:
 
 
 def test_a_table_of_zeros_has_no_share() -> None:
-    """But for a row that is not reached: a table of zeros alone is refused as a table."""
     for family, name in (("gpt2", "wpe"), ("bert", "embeddings.position_embeddings")):
         model = tiny(family)
-        torch.nn.init.zeros_(model.get_submodule(name).weight[:-1])
+        torch.nn.init.zeros_(model.get_submodule(name).weight)
         found = follow(model, TOKENS)
         assert found.reasons == {}
         first = found.terms[0]
         assert first is not None
-        assert np.array_equal(first.covariances[1:4], np.zeros((3, 6)))
+        assert np.array_equal(first.shares()[1:4], np.zeros((3, 6)))
+        np.testing.assert_allclose(first.shares()[[0, 4]].sum(axis=0), 1, rtol=0, atol=1e-9)
 
 
 def test_windows_within_which_all_contexts_lie_do_not_matter() -> None:
