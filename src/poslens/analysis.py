@@ -13,7 +13,7 @@ import scipy
 
 from poslens._version import __version__
 from poslens.checkpoints import Description, ModelSource, PositionTable, Source
-from poslens.checkpoints.describe import described
+from poslens.checkpoints.describe import described, description_of, unknown_kind
 from poslens.checkpoints.load import table_of
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.remote.access import Access
@@ -54,6 +54,7 @@ def analyze(
     length: int | None = None,
     tokens: np.ndarray | None = None,
     layers: bool = False,
+    head: tuple[int, int] | None = None,
     allow_full_download: bool = False,
     progress: Progress | None = None,
 ) -> Study:
@@ -79,8 +80,8 @@ def analyze(
         Bars to use in place of the defaults, by claim.
     text
         A UTF-8 file, from which contexts are read with the model's own tokenizer. Without it, and
-        where ``contexts``, ``length`` or ``layers`` ask for a text, it is the help topics of
-        Python; where nothing asks for one, tokens are drawn uniformly from the vocabulary.
+        where ``contexts``, ``length``, ``layers`` or ``head`` ask for a text, it is the help topics
+        of Python; where nothing asks for one, tokens are drawn uniformly from the vocabulary.
     contexts, length
         How many contexts the model reads, and how many tokens each has: 32 and 256 (or as many as
         the model takes) if None.
@@ -88,7 +89,11 @@ def analyze(
         Ids to read in place of a text, shape (context, position).
     layers
         Whether to run the model (which needs the extra ``torch``), and follow position through the
-        hidden states and logits of every layer.
+        hidden states and logits of every layer; of a ``model_type`` that is not known here through
+        the hidden states alone, and no table is measured.
+    head
+        (layer, head) whose logits are shown, term by term, on the first context; layer 0 alone
+        without ``layers``. If None, the one in whose logits position has the largest share.
     allow_full_download
         Whether to fetch a remote file whole where it cannot be read in part.
     progress
@@ -113,7 +118,7 @@ def analyze(
     >>> study.claim("sinusoid.many_frequencies").verdict.value
     'supported'
     """
-    reading = Reading(text, contexts, length, tokens, layers)
+    reading = Reading(text, contexts, length, tokens, layers, head)
     reading.check()
     settings = _checked(view, nulls, seed, rows, bars)
     report = progress or (lambda _what, _done, _total: None)
@@ -123,11 +128,13 @@ def analyze(
         table = source
     else:
         opened = open_any(source, Access(allow_full_download, Meter(progress)))
-        description = described(opened)
-        if description is not None and not description.adds_table:
+        # Of a kind that is not known, what may be a table is not measured as one unasked.
+        kind = unknown_kind(opened) if layers else ""
+        description = description_of(opened) if kind else described(opened)
+        if description is not None and (kind or not description.adds_table):
             _refuse_what_needs_a_table(description, rows is not None, view != "raw")
             found = on_text(source, opened, description, None, part, reading, settings, report)
-            return _without_table(opened, description, found, settings, part)
+            return _without_table(opened, description, found, settings, part, kind)
         table = table_of(opened, part, with_tokens=True)
         table = replace(table, recognised="" if description is None else description.line())
     found = on_text(source, opened, description, table, part, reading, settings, report)
@@ -216,20 +223,28 @@ def _refuse_what_needs_a_table(description: Description, rows: bool, view: bool)
 
 
 def _without_table(
-    opened: Opened, description: Description, found: OnText, settings: Settings, part: str | None
+    opened: Opened,
+    description: Description,
+    found: OnText,
+    settings: Settings,
+    part: str | None,
+    kind: str,
 ) -> Study:
-    """A study of a model that adds no table: its kernels, and no claim about a table."""
+    """A study of a model that adds no table, or is of an unknown kind: no claim about a table."""
     instead = "; ".join(scheme.line() for scheme in description.schemes)
+    scheme = "unknown" if kind else description.schemes[0].word
     kernels = kernels_of(opened, description, None, part, settings.seed, found.means)
     nothing = np.empty((0, 0))
     evidence = Evidence(
         rows=nothing,
         raw=nothing,
         measures=TableMeasures(),
-        no_table=f"this model adds no position table: {instead}",
+        no_table=f"nothing says what model_type {quoted(kind)} does with positions"
+        if kind
+        else f"this model adds no position table: {instead}",
         kernel=kernel_evidence(kernels, opened),
         logits=found.evidence,
-        scheme=description.schemes[0].word,
+        scheme=scheme,
         seed=settings.seed,
     )
     measures, unknown = kernel_measures(kernels)
@@ -239,7 +254,7 @@ def _without_table(
             revision=opened.revision if isinstance(opened, Checkpoint) else None,
             tensor=None,
             family=description.family,
-            scheme=description.schemes[0].word,
+            scheme=scheme,
             row_offset=0,
             dtype=None,
             sha256=None,

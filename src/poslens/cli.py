@@ -100,6 +100,12 @@ def analyze(
             "--layers", help="Run the model, and follow position through every layer (extra torch)."
         ),
     ] = False,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER:HEAD", help="Whose logits are shown; of layer 0 without --layers."
+        ),
+    ] = None,
     allow_full_download: FullDownload = False,
     html: Html = None,
     json: Json = None,
@@ -112,6 +118,7 @@ def analyze(
         settings = _settings(view, rows, nulls, seed, allow_full_download)
         settings["bars"] = dict(_parsed_bar(each) for each in bar or [])
         settings |= {"text": text, "contexts": contexts, "length": length, "layers": layers}
+        settings["head"] = None if head is None else _parsed_head(head)
         with progress_bar() as progress:
             from poslens.analysis import analyze as run
 
@@ -207,6 +214,19 @@ def _parsed_rows(text: str) -> tuple[int | None, int | None]:
         got=quoted(text),
         remedy="leave a side empty for an end of the table",
     )
+
+
+def _parsed_head(text: str) -> tuple[int, int]:
+    layer, _, number = text.partition(":")
+    try:
+        return int(layer), int(number)
+    except ValueError:
+        raise SettingError(
+            "cannot read --head",
+            expected="LAYER:HEAD, such as 0:3",
+            got=quoted(text),
+            remedy="name a layer and a head of it, both counted from 0",
+        ) from None
 
 
 def _parsed_bar(text: str) -> tuple[str, float]:

@@ -91,8 +91,8 @@ def open_study(path: str | Path) -> Study:
 
 def _study_from(record: dict[str, Any], tree: xr.DataTree) -> Study:
     settings = dict(record["settings"])
-    if "rows" in settings:
-        settings["rows"] = tuple(settings["rows"])
+    for name in {"rows", "head"} & settings.keys():
+        settings[name] = tuple(settings[name])
     return Study(
         source=Source(**record["source"]),
         length=record["length"],

@@ -10,6 +10,7 @@ import numpy as np
 
 from poslens.attention import HeadMeans
 from poslens.checkpoints import Description, ModelSource, PositionTable
+from poslens.checkpoints.blocks import require_attention
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.sources import Opened
 from poslens.claims.evidence import LogitEvidence
@@ -99,10 +100,12 @@ def on_text(
                 "there is no model that could read a text",
                 expected="a model with its config",
                 got="a source without one" if opened is None else quoted(opened.uri),
-                remedy="give a model folder or a model on the hub, or leave text, contexts, length "
-                "and layers out",
+                remedy="give a model folder or a model on the hub, or leave text, contexts, "
+                "length, layers and head out",
             )
         return _nothing(NO_CONFIG)
+    if reading.layers:
+        require_attention(opened)
     try:
         contexts = reading.contexts_for(opened, description, table, part, settings.seed, report)
     except PosLensError as error:
@@ -115,8 +118,12 @@ def on_text(
     if table is None or not reading.layers:
         first, reason = _first(opened, description, table, part, reading, contexts, report)
     if reading.layers:
-        found = _every_layer(source, opened, table, part, contexts, first, settings, report)
+        found = _every_layer(
+            source, opened, table, part, reading, contexts, first, settings, report
+        )
         return replace(found, read=read)
+    if first is None and reading.head is not None:
+        raise _not_shown(reading.head, {0: reason})
     if first is None:
         return replace(_nothing(reason), read=read)
     largest = first.reconstruction_error
@@ -162,6 +169,7 @@ def _first(
             table,
             contexts.tokens,
             part,
+            head=None if reading.head is None or reading.layers else reading.head[1],
             asked=reading.asked,
             progress=report,
         )
@@ -178,6 +186,7 @@ def _every_layer(
     opened: Checkpoint,
     table: PositionTable | None,
     part: str | None,
+    reading: Reading,
     contexts: Contexts,
     first: FirstLogits | None,
     settings: Settings,
@@ -186,7 +195,9 @@ def _every_layer(
     from poslens.hidden import follow
 
     model = opened.uri if isinstance(source, PositionTable) else source
-    states = follow(model, contexts.tokens, part=part, progress=report)
+    states = follow(model, contexts.tokens, part=part, head=reading.head, progress=report)
+    if reading.head is not None and states.picture is None:
+        raise _not_shown(reading.head, states.reasons)
     error = states.reconstruction_error
     of_logits, no_terms = logit_measures(states.terms, error, states.reasons)
     of_states, no_states = state_measures(states)
@@ -203,6 +214,15 @@ def _every_layer(
         else LogitEvidence(reason=states.reasons.get(0, NO_CONFIG), error=error),
         means=None if first is None else first.means,
         layers=layer_studies(states.positions, settings, report),
+    )
+
+
+def _not_shown(head: tuple[int, int], reasons: Mapping[int, str]) -> SettingError:
+    return SettingError(
+        f"the logits of layer {head[0]}, head {head[1]} cannot be shown",
+        expected="a layer whose logits can be taken apart",
+        got=reasons[head[0]],
+        remedy="choose another layer, or leave --head out",
     )
 
 

@@ -36,6 +36,8 @@ class Reading:
         Ids to take in place of any text, shape (context, position).
     layers
         Whether position is followed through every layer.
+    head
+        (layer, head) whose logits are shown; None for the one that bears most of the position.
     """
 
     text: str | os.PathLike[str] | None = None
@@ -43,12 +45,14 @@ class Reading:
     length: int | None = None
     tokens: np.ndarray | None = field(default=None, compare=False)
     layers: bool = False
+    head: tuple[int, int] | None = None
 
     @property
     def asked(self) -> bool:
         """Whether anything was, so that what cannot be done is an error, and not left out."""
         return self.layers or any(
-            one is not None for one in (self.text, self.contexts, self.length, self.tokens)
+            one is not None
+            for one in (self.text, self.contexts, self.length, self.tokens, self.head)
         )
 
     def check(self) -> None:
@@ -57,8 +61,10 @@ class Reading:
         Raises
         ------
         SettingError
-            If a number cannot be used, or tokens are given beside a text.
+            If a number cannot be used, tokens are given beside a text, or a head of a layer is
+            asked for that is not looked at.
         """
+        self._check_head()
         for name, value in (("contexts", self.contexts), ("length", self.length)):
             if value is not None and (type(value) is not int or value < 1):
                 raise SettingError(
@@ -82,6 +88,24 @@ class Reading:
                 expected="whole numbers of shape (context, position)",
                 got=f"shape {tokens.shape} of dtype {tokens.dtype}",
                 remedy="pass one row of token ids for each context",
+            )
+
+    def _check_head(self) -> None:
+        head = self.head
+        if head is None:
+            return
+        if len(head) != 2 or not all(type(one) is int and one >= 0 for one in head):
+            raise SettingError(
+                "this head cannot be used",
+                expected="(layer, head), both counted from 0",
+                got=quoted(head),
+            )
+        if head[0] > 0 and not self.layers:
+            raise SettingError(
+                "the logits of this head are not looked at",
+                expected="a head of layer 0, or --layers",
+                got=f"layer {head[0]}, head {head[1]}",
+                remedy="add --layers",
             )
 
     def contexts_for(
@@ -125,7 +149,8 @@ class Reading:
             return {}
         text = DEFAULT_TEXT if self.text is None else os.fspath(self.text)
         count, length = contexts.tokens.shape
-        return {
+        head = {} if self.head is None else {"head": self.head}
+        return head | {
             "text": text if self.tokens is None else "tokens",
             "contexts": count,
             "length": length,

@@ -59,6 +59,8 @@ class Settings:
         How many contexts were read, and how many tokens each has; None as for ``text``.
     layers
         Whether every layer was asked for.
+    head
+        (layer, head) whose logits were asked for; None where none was.
     """
 
     view: str = "raw"
@@ -70,6 +72,7 @@ class Settings:
     contexts: int | None = None
     length: int | None = None
     layers: bool = False
+    head: tuple[int, int] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as JSON values; from ``rows`` on only those that were given."""
@@ -82,6 +85,8 @@ class Settings:
             record |= {"text": self.text, "contexts": self.contexts, "length": self.length}
         if self.layers:
             record["layers"] = True
+        if self.head is not None:
+            record["head"] = list(self.head)
         return record
 
 

@@ -32,14 +32,20 @@ def test_weights_without_a_config(tmp_path: Path) -> None:
         ("deepseek_v3", "got low-rank"),
         ("mamba", "got a model without attention"),
         ("rwkv", "got a model without attention"),
-        ("swin", "got no entry says where its projections are"),
+        ("none_such", "got no entry says where its projections are"),
     ],
 )
 def test_families_that_are_not_read(family: str, reason: str, tmp_path: Path) -> None:
     folder = configure(written("bert", tmp_path), model_type=family)
     with pytest.raises(
-        SourceError, match=rf"{family}.*{reason}.*; measure the table alone: kernel\.\* and att"
+        SourceError, match=rf"{family}.*{reason}.*; kernel\.\* and attention\.\* need"
     ):
+        block_of(folder)
+
+
+def test_where_there_is_a_table_it_is_what_can_be_measured(tmp_path: Path) -> None:
+    folder = configure(written("bert", tmp_path), model_type="rembert")
+    with pytest.raises(SourceError, match=r"; measure the table alone: kernel\.\* and att"):
         block_of(folder)
 
 

@@ -150,15 +150,15 @@ def test_a_padding_token_in_the_text_is_a_token() -> None:
 
 
 def test_a_table_of_zeros_has_no_share() -> None:
-    """But for a row that is not reached: a table of zeros alone is refused as a table."""
     for family, name in (("gpt2", "wpe"), ("bert", "embeddings.position_embeddings")):
         model = tiny(family)
-        torch.nn.init.zeros_(model.get_submodule(name).weight[:-1])
+        torch.nn.init.zeros_(model.get_submodule(name).weight)
         found = follow(model, TOKENS)
         assert found.reasons == {}
         first = found.terms[0]
         assert first is not None
-        assert np.array_equal(first.covariances[1:4], np.zeros((3, 6)))
+        assert np.array_equal(first.shares()[1:4], np.zeros((3, 6)))
+        np.testing.assert_allclose(first.shares()[[0, 4]].sum(axis=0), 1, rtol=0, atol=1e-9)
 
 
 def test_windows_within_which_all_contexts_lie_do_not_matter() -> None:
@@ -220,11 +220,16 @@ def test_tokens_that_cannot_be_read(tokens: np.ndarray, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "family"), [((3, 0), "gpt2"), ((-1, 0), "gpt2"), ((0, 6), "gpt2")]
+    ("place", "there"),
+    [
+        ((3, 0), "a layer from 0 to 2"),
+        ((-1, 0), "a layer from 0 to 2"),
+        ((1, 6), "a head from 0 to 5 in layer 1"),
+    ],
 )
-def test_a_head_that_is_not_there(place: tuple[int, int], family: str) -> None:
-    with pytest.raises(SettingError, match="no such head: expected a layer from 0 to 2"):
-        follow(tiny(family), TOKENS, head=place)
+def test_a_head_that_is_not_there(place: tuple[int, int], there: str) -> None:
+    with pytest.raises(SettingError, match=f"no such head: expected {there}"):
+        follow(tiny("gpt2"), TOKENS, head=place)
 
 
 def test_parts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from poslens.checkpoints.candidates import only_candidate, position_candidates
 from poslens.checkpoints.description import Description, describe_model
+from poslens.checkpoints.families import FAMILIES
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.python_objects import ModelSource
 from poslens.checkpoints.remote.access import Access
@@ -79,6 +80,17 @@ def described(opened: Opened) -> Description | None:
     except SourceError:
         return None
     return description if description.schemes else None
+
+
+def unknown_kind(opened: Opened) -> str:
+    """Return a model's ``model_type`` where that is none known here; else ''.
+
+    A source of which one tensor was named is no model.
+    """
+    if not isinstance(opened, Checkpoint) or opened.config is None or opened.tensor is not None:
+        return ""
+    kind = opened.config.text("model_type")
+    return "" if kind in FAMILIES else kind
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Description:

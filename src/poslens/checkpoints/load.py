@@ -79,8 +79,19 @@ def load_table(
     return replace(table, recognised=line, origin=opened)
 
 
-def table_of(opened: Opened, part: str | None, *, with_tokens: bool) -> PositionTable:
+def table_of(
+    opened: Opened, part: str | None, *, with_tokens: bool, zeros: bool = False
+) -> PositionTable:
     """Load the position table of an opened source.
+
+    Parameters
+    ----------
+    opened, part
+        As in `load_table`.
+    with_tokens
+        Whether to read the token table as well.
+    zeros
+        Whether a model's own table may be zero throughout.
 
     Raises
     ------
@@ -88,7 +99,7 @@ def table_of(opened: Opened, part: str | None, *, with_tokens: bool) -> Position
         As `load_table`.
     """
     if isinstance(opened, Checkpoint) and opened.config is not None:
-        return _from_model(opened, opened.config, part, with_tokens=with_tokens)
+        return _from_model(opened, opened.config, part, with_tokens=with_tokens, zeros=zeros)
     check_part(part, [], opened.uri)
     if isinstance(opened, GivenArray):
         return _bare(stored_from_array(opened.array), opened.uri, "the array")
@@ -98,13 +109,15 @@ def table_of(opened: Opened, part: str | None, *, with_tokens: bool) -> Position
 
 
 def _from_model(
-    checkpoint: Checkpoint, config: Config, part: str | None, *, with_tokens: bool
+    checkpoint: Checkpoint, config: Config, part: str | None, *, with_tokens: bool, zeros: bool
 ) -> PositionTable:
     """Load a family's own table; or, if another tensor is named, that one as it is."""
     tensors, tensor, uri = checkpoint.tensors, checkpoint.tensor, checkpoint.uri
     if tensor is None:
         found = choose_table(tensors, config, part, uri)
-        return load_found(tensors, found, uri, checkpoint.revision, with_tokens=with_tokens)
+        return load_found(
+            tensors, found, uri, checkpoint.revision, with_tokens=with_tokens, zeros=zeros
+        )
     require_named(tensor, tensors)
     for found in find_tables(tensors, config):
         if found.tensor == tensor:

@@ -18,7 +18,13 @@ from poslens.errors import quoted
 
 
 def load_found(
-    tensors: Tensors, found: Found, uri: str, revision: str | None = None, *, with_tokens: bool
+    tensors: Tensors,
+    found: Found,
+    uri: str,
+    revision: str | None = None,
+    *,
+    with_tokens: bool,
+    zeros: bool = False,
 ) -> PositionTable:
     """Read a family's position table, and what its model has beside it.
 
@@ -39,7 +45,7 @@ def load_found(
         check_entry(tensors.entry(str(found.tensor)), offset, tensors.shown)
     tensors.prefetch(_needed(tensors, found, with_tokens=with_tokens))
     stored, bytes_read = _stored(tensors, found, formula)
-    rows = position_rows(stored, offset, tensors.shown)
+    rows = position_rows(stored, offset, tensors.shown, zeros=zeros)
     beside = _Beside(tensors, found.prefix, dim=rows.shape[1], bytes_read=bytes_read)
     tokens = beside.tokens(part, config, wanted=with_tokens)
     norm_scales = beside.norm_scales(part.norms(config))

@@ -47,8 +47,17 @@ def check_entry(entry: Entry, offset: int, shown: str) -> None:
         )
 
 
-def position_rows(stored: StoredTensor, offset: int, shown: str) -> Rows:
+def position_rows(stored: StoredTensor, offset: int, shown: str, *, zeros: bool = False) -> Rows:
     """Return the rows from position 0 on, in float64.
+
+    Parameters
+    ----------
+    stored
+        The tensor.
+    offset, shown
+        As in `check_entry`.
+    zeros
+        Whether all may be zero: such a table has no geometry, but what it adds is known.
 
     Returns
     -------
@@ -58,7 +67,7 @@ def position_rows(stored: StoredTensor, offset: int, shown: str) -> Rows:
     Raises
     ------
     TableError
-        If `check_entry` does, if a value is NaN or infinite, or if all are zero.
+        If `check_entry` does, if a value is NaN or infinite, or if all are zero and may not be.
     """
     check_entry(stored.entry, offset, shown)
     values = stored.values().reshape(stored.entry.shape[-2:])[offset:]
@@ -73,7 +82,7 @@ def position_rows(stored: StoredTensor, offset: int, shown: str) -> Rows:
             f"{first}{', …' if bad.size > ROWS_NAMED else ''}",
             remedy="repair the checkpoint, or save the sound rows with numpy.save",
         )
-    if not values.any():
+    if not zeros and not values.any():
         raise TableError(
             f"{_what(stored.entry, shown)} is all zeros",
             expected="at least one value that is not zero",

@@ -141,7 +141,7 @@ class Attentions:
         part = self._model.part
         table: PositionTable | None = None
         if any(isinstance(one, AddedTable) and one.part == part for one in self._schemes or ()):
-            table = table_of(self._model.checkpoint, part, with_tokens=False)
+            table = table_of(self._model.checkpoint, part, with_tokens=False, zeros=True)
         embedding = read_embedding(self._model.checkpoint, part)
         return embedded(embedding, table, tokens, lambda *_: None)
 

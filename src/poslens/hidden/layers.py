@@ -149,7 +149,7 @@ def _shown(sums: list[TermSums | None], head: Place | None) -> Place | None:
         ):
             raise SettingError(
                 "no such head",
-                expected=f"a layer from 0 to {len(sums) - 1}, and a head of it",
+                expected=_there(sums, known, layer),
                 got=f"layer {layer}, head {number}",
                 remedy="choose one of these",
             )
@@ -160,6 +160,12 @@ def _shown(sums: list[TermSums | None], head: Place | None) -> Place | None:
         number = int(bearing.argmax())
         best = max(best, (float(bearing[number]), (layer, number)), key=lambda one: one[0])
     return best[1]
+
+
+def _there(sums: list[TermSums | None], known: dict[int, np.ndarray], layer: int) -> str:
+    if layer in known:
+        return f"a head from 0 to {known[layer].shape[1] - 1} in layer {layer}"
+    return f"a layer from 0 to {len(sums) - 1}, and a head of it"
 
 
 def _gathered(

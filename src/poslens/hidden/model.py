@@ -49,6 +49,7 @@ class TextModel:
         self._accepts = frozenset(inspect.signature(self._stack.forward).parameters)
         self._first_position = first_position(self._stack)
         self._vocabulary = vocabulary_of(self._stack, opened.uri)
+        self._implementation = self._stack.config._attn_implementation  # of its modules for good
 
     def check(self, tokens: Tokens) -> None:
         """Require contexts from which the model's hidden states can be split.
@@ -115,7 +116,9 @@ class TextModel:
                 f"cannot see the attention logits of the {quoted(self.checkpoint.uri)}",
                 expected=f"{layers * every} arrays (head, {ids.size}, {ids.size}) given to softmax",
                 got=str(seen.count),
-                remedy='load the model with attn_implementation="eager"',
+                remedy="attention.* of this model is not to be had, hidden.* do not need it"
+                if self._implementation == "eager"
+                else 'load the model with attn_implementation="eager"',
             )
 
     def _inputs(self, ids: Ids) -> dict[str, Any]:

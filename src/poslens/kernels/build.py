@@ -22,6 +22,7 @@ from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.schemes import (
     AddedTable,
     Alibi,
+    BareTable,
     BucketedBias,
     NoPosition,
     RelativeTable,
@@ -153,6 +154,8 @@ class _Model:
         return Positions(bias=at_pairs(profile, TOKENS, causal=block.causal))
 
     def _known(self) -> Kernels:
+        if all(isinstance(one, BareTable) for one in self.schemes):
+            return Kernels(reason="nothing says what the model does with positions")
         rotations = [one for one in self.schemes if isinstance(one, Rotary)]
         if rotations:
             return self._rotations(rotations)

@@ -15,6 +15,7 @@ from poslens.checkpoints.blocks.block import (
     Step,
 )
 from poslens.checkpoints.blocks.embedding import Embedding, read_embedding
+from poslens.checkpoints.blocks.found import require_attention
 from poslens.checkpoints.blocks.read import (
     MOST_READ,
     block_numbers,
@@ -39,5 +40,6 @@ __all__ = [
     "read_biases",
     "read_block",
     "read_embedding",
+    "require_attention",
     "require_small",
 ]

@@ -9,15 +9,16 @@ from poslens.checkpoints.blocks.entry import BlockEntry
 from poslens.checkpoints.blocks.gguf import GGUF_BLOCKS
 from poslens.checkpoints.blocks.projections import Layout
 from poslens.checkpoints.blocks.reader import full_name
-from poslens.checkpoints.blocks.table import BLOCKS, NO_BLOCK
+from poslens.checkpoints.blocks.table import BLOCKS, NO_ATTENTION, NO_BLOCK
 from poslens.checkpoints.config import Config
 from poslens.checkpoints.families.sizes import Heads
+from poslens.checkpoints.finding import find_tables
 from poslens.checkpoints.opening import Checkpoint
 from poslens.checkpoints.tensors import Tensors, listed
 from poslens.errors import SourceError, quoted
 
 CONVERTED = "give the model that it was converted from"
-LOST = "measure the table alone: kernel.* and attention.* need this block"
+LOST = "kernel.* and attention.* need this block"
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,33 @@ def find_block(checkpoint: Checkpoint, part: str | None, layer: int) -> tuple[Fo
         )
     refused = found.entry.refused(found.config)
     if refused:
-        raise _unread(config, refused)
+        raise _unread(tensors, config, refused)
     return found, heads
+
+
+def require_attention(checkpoint: Checkpoint) -> None:
+    """Require a model that has attention, as far as its kind tells.
+
+    Raises
+    ------
+    SourceError
+        If it is one of the kinds that have none.
+    """
+    family = "" if checkpoint.config is None else checkpoint.config.text("model_type")
+    if NO_BLOCK.get(family) == NO_ATTENTION:
+        raise SourceError(
+            f"there is no attention to follow through the layers of {quoted(checkpoint.uri)}",
+            expected="a transformer",
+            got=f"model_type {quoted(family)}, {NO_ATTENTION}",
+            remedy="leave --layers out; poslens.hidden.follow splits its hidden states alone",
+        )
 
 
 def _choose(tensors: Tensors, config: Config, part: str | None, uri: str) -> Found:
     family = config.text("model_type")
     if family not in BLOCKS:
-        raise _unread(config, NO_BLOCK.get(family, "no entry says where its projections are"))
+        reason = NO_BLOCK.get(family, "no entry says where its projections are")
+        raise _unread(tensors, config, reason)
     entries = BLOCKS[family] if tensors.architecture is None else _in_gguf(tensors)
     known = [entry.name for entry in entries if entry.name is not None]
     if part is not None and part not in known:
@@ -147,11 +167,12 @@ def _first_name(entry: BlockEntry, config: Config) -> str:
     return full_name(entry.prefixes[-1], entry.layouts[0].names()[0], place)
 
 
-def _unread(config: Config, reason: str) -> SourceError:
+def _unread(tensors: Tensors, config: Config, reason: str) -> SourceError:
+    alone = "measure the table alone: " if find_tables(tensors, config) else ""
     return SourceError(
         f"cannot read the attention of model_type {quoted(config.text('model_type'))} "
         f"in {config.shown}",
         expected="a family whose projections can be read",
         got=reason,
-        remedy=LOST,
+        remedy=alone + LOST,
     )

@@ -15,13 +15,13 @@ BLOCKS: dict[str, tuple[BlockEntry, ...]] = {
 }
 
 _LOW_RANK = "low-rank projections (multi-head latent attention)"
-_NO_ATTENTION = "a model without attention"
+NO_ATTENTION = "a model without attention"
 
 # Why families that are known otherwise have no entry.
 NO_BLOCK: dict[str, str] = {
     "deepseek_v2": _LOW_RANK,
     "deepseek_v3": _LOW_RANK,
-    "mamba": _NO_ATTENTION,
-    "mamba2": _NO_ATTENTION,
-    "rwkv": _NO_ATTENTION,
+    "mamba": NO_ATTENTION,
+    "mamba2": NO_ATTENTION,
+    "rwkv": NO_ATTENTION,
 }
