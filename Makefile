@@ -52,7 +52,7 @@ docs: $(VENV)/.test ## The site, in site/: open site/index.html. The tests build
 bench: $(VENV)/.test ## Every benchmark, beside its peers and its bars, and write docs/benchmarks.md.
 	$(BIN)/python benchmarks/all.py
 
-audit: $(VENV)/.demo ## How often verdicts are right on tables of known truth: docs/audit.md. About AUDITMIN minutes.
+audit: $(VENV)/.demo ## How often verdicts are right on tables of known truth: docs/audit.md. About 20 minutes on two cores.
 	$(BIN)/python -m poslens.audit --out docs/audit.md
 
 clean:

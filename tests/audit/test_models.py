@@ -45,7 +45,7 @@ def stored(length: int, dim: int, rng: np.random.Generator) -> Checkpoint:
         first_blocks.with_slopes,
         first_blocks.with_buckets,
         first_blocks.with_rotation,
-        partial(first_blocks.with_rotation, biases=0),
+        partial(first_blocks.with_rotation, biases=0.0),
     ],
 )
 def test_verdicts_are_those_of_analyze(

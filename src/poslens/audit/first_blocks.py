@@ -97,7 +97,7 @@ def with_buckets(length: int, dim: int, rng: np.random.Generator) -> Checkpoint:
     tensors = {
         "shared.weight": token_rows(dim, rng),
         f"{block}layer_norm.weight": 1 + 0.1 * rng.standard_normal(dim),
-        **_linears(f"{block}SelfAttention.", tuple("qkvo"), dim, rng, biases=0),
+        **_linears(f"{block}SelfAttention.", tuple("qkvo"), dim, rng, biases=0.0),
         f"{block}SelfAttention.relative_attention_bias.weight": rng.standard_normal((32, HEADS)),
     }
     return _checkpoint("t5", tensors, d_model=dim, d_kv=dim // HEADS, num_heads=HEADS, num_layers=1)

@@ -215,13 +215,13 @@ MODELS: tuple[ModelProcess, ...] = (
     _scheme(
         "RoPE without biases",
         "the same without biases; only a mean token that is not quite 0 gives position a share",
-        partial(first_blocks.with_rotation, biases=0),
+        partial(first_blocks.with_rotation, biases=0.0),
         false="position_contributes",
     ),
     _scheme(
         "RoPE, large biases",
         "the same with biases as large as what they are added to, whose products rotation turns",
-        partial(first_blocks.with_rotation, biases=1),
+        partial(first_blocks.with_rotation, biases=1.0),
         true="position_contributes",
     ),
     ModelProcess(
