@@ -163,7 +163,7 @@ def test_encodings_that_do_not_fit() -> None:
 
 
 def test_unknown_schemes_and_shapes() -> None:
-    with pytest.raises(LabError, match=r"no scheme 'alibbi': expected one of learned, .*alibi"):
+    with pytest.raises(LabError, match=r"unknown scheme 'alibbi': expected .*mean alibi"):
         scheme("alibbi", SHAPE)
     with pytest.raises(SettingError, match="width that is a multiple of 6, got 64"):
         Shape(heads=6, width=64)
