@@ -123,6 +123,16 @@ def test_an_exponential_decay() -> None:
     assert found.measures["cosine.decay_rate"] == pytest.approx(-math.log(rho), rel=0.1)
 
 
+def test_the_note_tells_a_table_without_noise_from_one_of_noise_alone() -> None:
+    exact = np.outer(np.arange(1.0, 129.0), np.ones(16))
+    noise = np.random.default_rng(0).standard_normal((128, 16))
+    notes = [
+        poslens.analyze(rows, nulls=0).claim("difference.parallel").note for rows in (exact, noise)
+    ]
+    assert "cos 1 (parallel; at stride 1, less noise)" in notes[0]
+    assert "(anti-parallel; noise at every stride)" in notes[1]
+
+
 def test_a_little_noise_hides_no_parallel_steps() -> None:
     rows = line(noise=0.07)  # 6 % of the variance: of each step, nearly all
     found = poslens.analyze(rows)

@@ -94,3 +94,11 @@ def test_scale_offset_and_rotation_do_not_matter(
 def test_identical_rows_have_no_differences() -> None:
     with pytest.raises(UndefinedMeasureError, match="direction of a difference"):
         denoised(np.ones((12, 3)))
+
+
+def test_what_has_no_noise_and_what_is_noise_alone_are_told_apart() -> None:
+    """Neither has a variance taken off: whole numbers on a line leave none to be found."""
+    exact = denoised(np.outer(np.arange(128.0), np.ones(16)))
+    alone = denoised(noise(128, 16, 3, 1.0))
+    assert (exact.all_noise, exact.variance, exact.cosine) == (False, 0.0, 1.0)
+    assert (alone.all_noise, alone.variance, alone.stride) == (True, 0.0, 1)

@@ -102,7 +102,7 @@ def parallel(evidence: Evidence, value: float) -> str:
     at = {stride: value for stride, value in every.items() if value is not None}
     best = max(at, key=lambda stride: at[stride])
     sense = "anti-parallel" if value < 0 else "parallel"
-    how = f"at stride {found.stride}, less noise" if found.variance else "noise at every stride"
+    how = "noise at every stride" if found.all_noise else f"at stride {found.stride}, less noise"
     asis = f"as they are: {values['difference.parallel']:.2g}, best stride {best}: {at[best]:.2g}"
     return f"cos {value:.2g} ({sense}; {how}); {asis}"
 

@@ -83,9 +83,11 @@ class Denoised:
     ----------
     stride
         s, the shortest stride at which noise makes up at most half of the squared differences; 1
-        where there is none (rows in random order are all noise).
+        where there is none.
+    all_noise
+        Whether there is none: rows in random order are all noise, and nothing is taken off.
     variance
-        σ², summed over dimensions; 0 where no stride is allowed, and nothing is taken off.
+        σ², summed over dimensions; 0 where nothing is taken off.
     products
         (p_{t+s}-p_t)·(p_{t+2s}-p_{t+s}) + σ² for each t, shape (L - 2s,).
     lengths
@@ -93,6 +95,7 @@ class Denoised:
     """
 
     stride: int
+    all_noise: bool
     variance: float
     products: PerStep
     lengths: PerStep
@@ -127,13 +130,19 @@ def denoised(rows: Rows) -> Denoised:
     if not allowed(high):
         products, lengths = _pairs(rows, 1)
         require_lengths(np.atleast_1d(lengths.sum() ** 0.5), rows, 1)
-        return Denoised(1, 0.0, products, lengths)
+        return Denoised(1, all_noise=True, variance=0.0, products=products, lengths=lengths)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if allowed(middle) else (middle, high)
     products, lengths = _pairs(rows, high)
     require_lengths(np.atleast_1d(lengths.sum() ** 0.5), rows, high)
-    return Denoised(high, variance, products + variance, lengths - 2 * variance)
+    return Denoised(
+        high,
+        all_noise=False,
+        variance=variance,
+        products=products + variance,
+        lengths=lengths - 2 * variance,
+    )
 
 
 def noise_variance(rows: Rows) -> float:
