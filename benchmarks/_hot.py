@@ -203,9 +203,9 @@ HOT: tuple[Hot, ...] = (
         causal_kernel,
         count.causal_kernel,
         ("L log L", "d (heads of 64)"),
-        "Products of 128 rows by 64 columns run near the speed of large ones, but each is "
+        "Products of 64 rows by 64 columns run near the speed of large ones, but each is "
         "followed by passes over its block (the mask, row sums, squares, means), and the "
-        "transforms by a conjugate and a product; none of these is counted.",
+        "transforms by a product; none of these is counted.",
     ),
     Hot(
         "causal terms of logits",
